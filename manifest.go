@@ -1,0 +1,108 @@
+package mayfly
+
+import "encoding/json"
+
+// Manifest is a whole application: mayfly.yaml with its references resolved.
+// Its JSON names are the file's keys.
+type Manifest struct {
+	App       AppName                    `json:"app"`
+	Defaults  *Defaults                  `json:"defaults,omitempty"`
+	Functions map[FunctionName]*Function `json:"functions,omitempty"`
+	Buckets   map[string]*Bucket         `json:"buckets,omitempty"`
+	Queues    map[string]*Queue          `json:"queues,omitempty"`
+	Topics    map[string]*Topic          `json:"topics,omitempty"`
+	KV        map[string]*KV             `json:"kv,omitempty"`
+	Databases map[string]*Database       `json:"databases,omitempty"`
+	Webhooks  map[string]*Webhook        `json:"webhooks,omitempty"`
+	Alerts    map[string]*Alert          `json:"alerts,omitempty"`
+	Budget    *Budget                    `json:"budget,omitempty"`
+}
+
+// Defaults apply to every function that does not say otherwise.
+type Defaults struct {
+	Memory    Bytes             `json:"memory,omitempty"`
+	Timeout   Duration          `json:"timeout,omitempty"`
+	KeepAlive KeepAlive         `json:"keep_alive,omitempty"`
+	Env       map[string]string `json:"env,omitempty"`
+	Retry     *Retry            `json:"retry,omitempty"`
+	Require   string            `json:"require_isolation,omitempty"`
+	Tags      map[string]string `json:"tags,omitempty"`
+}
+
+// Bucket holds objects behind the S3 API.
+type Bucket struct {
+	Public     bool     `json:"public,omitempty"` // the gateway serves reads at /_bucket/APP/BUCKET/KEY
+	Versioning bool     `json:"versioning,omitempty"`
+	Expire     Duration `json:"expire,omitempty"`                // delete objects this long after their last change
+	AbortAfter Duration `json:"abort_multipart_after,omitempty"` // default 7d
+	Quota      Bytes    `json:"quota,omitempty"`                 // 0: none
+	CORS       *CORS    `json:"cors,omitempty"`
+}
+
+// Queue is a durable work queue.
+type Queue struct {
+	Visibility  Duration `json:"visibility,omitempty"`  // lease of a received message; renewed while a function runs; default 30s
+	Attempts    int      `json:"attempts,omitempty"`    // deliveries before a message is dead; default 5
+	Backoff     string   `json:"backoff,omitempty"`     // between attempts, "1s..5m"
+	Delay       Duration `json:"delay,omitempty"`       // default delay of each message
+	Retention   Duration `json:"retention,omitempty"`   // default 14d
+	OrderBy     string   `json:"order_by,omitempty"`    // a field of the JSON body, or "key" for the message's key
+	Deduplicate Duration `json:"deduplicate,omitempty"` // window in which a deduplication id counts; default 5m
+	Concurrency int      `json:"concurrency,omitempty"` // calls at once for the whole queue; 0: as its functions allow
+	DeadLetter  string   `json:"dead_letter,omitempty"` // another queue to which dead messages go as well
+}
+
+// Topic carries CloudEvents to subscribers.
+type Topic struct {
+	Schema        string          `json:"schema,omitempty"`        // a JSON Schema file, relative to the manifest
+	SchemaBody    json.RawMessage `json:"schema_body,omitempty"`   // the file's content, filled at load; not a key of the file
+	Compatibility string          `json:"compatibility,omitempty"` // none, backward (default), forward, full
+	Retention     Duration        `json:"retention,omitempty"`     // default 7d
+	PartitionBy   string          `json:"partition_by,omitempty"`  // an event field for streams; default subject
+}
+
+// KV is a key-value store.
+type KV struct {
+	TTL   Duration `json:"ttl,omitempty"` // default life of a value; 0: for ever
+	Quota Bytes    `json:"quota,omitempty"`
+}
+
+// Database is an SQL database.
+type Database struct {
+	Engine         string            `json:"engine,omitempty"`            // sqlite (default) or postgres
+	Migrations     string            `json:"migrations,omitempty"`        // a folder of NNN_name.sql files
+	MigrationFiles map[string]string `json:"migration_files,omitempty"`   // the folder's content, filled at load; not a key of the file
+	DSN            string            `json:"dsn,omitempty"`               // postgres: the name of a secret that holds it
+	Pool           int               `json:"pool,omitempty"`              // connections; default 20
+	Timeout        Duration          `json:"statement_timeout,omitempty"` // default 30s
+	Quota          Bytes             `json:"quota,omitempty"`
+}
+
+// Webhook is an outgoing subscription: events of a topic are sent to a URL,
+// signed as Standard Webhooks.
+type Webhook struct {
+	URL          string          `json:"url"`
+	Topic        string          `json:"topic"`
+	Match        json.RawMessage `json:"match,omitempty"`
+	Secret       string          `json:"secret"`
+	Attempts     int             `json:"attempts,omitempty"`      // default 8
+	DisableAfter Duration        `json:"disable_after,omitempty"` // of nothing but failures; default 5d
+}
+
+// Alert is a rule over metrics and whom to tell.
+type Alert struct {
+	Expr     string   `json:"expr,omitempty"` // PromQL
+	Rule     string   `json:"rule,omitempty"` // or a named rule
+	For      Duration `json:"for,omitempty"`
+	Severity string   `json:"severity,omitempty"`
+	Summary  string   `json:"summary,omitempty"`
+	Notify   []string `json:"notify,omitempty"` // receivers
+}
+
+// Budget bounds what an app may spend in a calendar month.
+type Budget struct {
+	Amount  float64   `json:"amount"`             // in the price sheet's currency
+	Prices  string    `json:"prices,omitempty"`   // a price sheet; default lambda-x86
+	AlertAt []float64 `json:"alert_at,omitempty"` // shares of the amount; default 0.5, 0.8, 1
+	Action  string    `json:"action,omitempty"`   // at the amount: alert (default) or stop
+}
