@@ -1,0 +1,162 @@
+package identity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/mayfly-cloud/mayfly"
+)
+
+// Decision is one answer of an Authorizer, as the audit gets it.
+type Decision struct {
+	Time    time.Time      `json:"time"`
+	Who     mayfly.Caller  `json:"who"`
+	App     mayfly.AppName `json:"app"`
+	Verb    string         `json:"verb"`
+	Kind    string         `json:"kind"`
+	Name    string         `json:"name"`
+	Allowed bool           `json:"allowed"`
+	Grant   string         `json:"grant,omitempty"` // the line that allowed a function
+}
+
+// Authorizer decides by the allow lines of the deployed apps. It is safe for
+// concurrent use; before the first Apply every function is denied.
+type Authorizer struct {
+	audit func(Decision)
+	apps  atomic.Pointer[grants]
+}
+
+// grants is the state of one Apply.
+type grants struct {
+	functions map[principal]*policies
+	answers   sync.Map // question → string, the grant that allows it or ""
+	size      atomic.Int64
+}
+
+type principal struct {
+	app mayfly.AppName
+	fn  mayfly.FunctionName
+}
+
+type question struct {
+	principal
+	verb, kind, name string
+}
+
+// maxAnswers bounds the remembered answers: names come from outside.
+const maxAnswers = 10_000
+
+// NewAuthorizer makes an Authorizer without grants. audit is told of every
+// decision from the caller's goroutine, so it must neither block nor be slow; it
+// may be nil.
+func NewAuthorizer(audit func(Decision)) *Authorizer {
+	if audit == nil {
+		audit = func(Decision) {}
+	}
+	a := &Authorizer{audit: audit}
+	a.apps.Store(&grants{})
+	return a
+}
+
+// Check says which allow lines of m are not grants.
+func (a *Authorizer) Check(m *mayfly.Manifest) error {
+	_, err := compileApp(m)
+	return err
+}
+
+// Apply replaces all grants by those of apps. Nothing changes on an error.
+func (a *Authorizer) Apply(apps []*mayfly.Manifest) error {
+	next := &grants{functions: map[principal]*policies{}}
+	for _, m := range apps {
+		compiled, err := compileApp(m)
+		if err != nil {
+			return fmt.Errorf("grants of app %s: %w", m.App, err)
+		}
+		maps.Copy(next.functions, compiled)
+	}
+	a.apps.Store(next)
+	return nil
+}
+
+func compileApp(m *mayfly.Manifest) (map[principal]*policies, error) {
+	compiled := map[principal]*policies{}
+	var problems []error
+	for name, fn := range m.Functions {
+		p, err := compile(m.App, name, fn.Allow)
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		compiled[principal{m.App, name}] = p
+	}
+	return compiled, errors.Join(problems...)
+}
+
+// Authorize returns nil where who may do verb to the resource kind/name of app.
+// It returns Unauthorized for a caller without credential, and Denied, with the
+// line that would allow it, for a function that was not granted it.
+func (a *Authorizer) Authorize(_ context.Context, who mayfly.Caller, app mayfly.AppName, verb, kind, name string) error {
+	grant, err := a.decide(who, app, verb, kind, name)
+	a.audit(Decision{Time: time.Now(), Who: who, App: app, Verb: verb, Kind: kind, Name: name, Allowed: err == nil, Grant: grant})
+	return err
+}
+
+func (a *Authorizer) decide(who mayfly.Caller, app mayfly.AppName, verb, kind, name string) (grant string, err error) {
+	op := verb + " " + kind + "/" + name
+	switch who.Kind {
+	case mayfly.CallerAdmin, mayfly.CallerPlatform:
+		return "", nil
+	case mayfly.CallerFunction:
+	case mayfly.CallerUser:
+		return "", mayfly.Errorf(mayfly.Denied, op, "user %s may not do this", who.Name)
+	default:
+		return "", mayfly.Errorf(mayfly.Unauthorized, op, "this needs a credential: send \"Authorization: Bearer TOKEN\"")
+	}
+	if who.App != app {
+		return "", mayfly.Errorf(mayfly.Denied, op, "%s cannot reach app %s; grants are for the function's own app", who, app)
+	}
+	if grant = a.apps.Load().answer(question{principal{who.App, who.Function}, verb, kind, name}); grant != "" {
+		return grant, nil
+	}
+	return "", mayfly.Errorf(mayfly.Denied, op, "%s has no grant for this; add %q to functions.%s.allow", who, op, who.Function)
+}
+
+// answer remembers what Cedar said until the next Apply.
+func (g *grants) answer(q question) string {
+	if known, ok := g.answers.Load(q); ok {
+		return known.(string)
+	}
+	p, ok := g.functions[q.principal]
+	if !ok {
+		return ""
+	}
+	grant := p.permits(q)
+	if g.size.Add(1) <= maxAnswers {
+		g.answers.Store(q, grant)
+	}
+	return grant
+}
+
+// Policies is what the functions of an app were granted, as Cedar's text.
+func (a *Authorizer) Policies(app mayfly.AppName) string {
+	functions := a.apps.Load().functions
+	var out []byte
+	byName := func(x, y principal) int {
+		if x.fn < y.fn {
+			return -1
+		}
+		return 1
+	}
+	for _, key := range slices.SortedFunc(maps.Keys(functions), byName) {
+		if key.app == app {
+			out = append(out, functions[key].text...)
+		}
+	}
+	return string(out)
+}
