@@ -1,0 +1,220 @@
+package telemetry
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/mayfly-cloud/mayfly"
+)
+
+// assembly turns the lines that instances print into the lines that are kept:
+// levels found, long ones cut, stack traces joined, floods limited. It is used
+// by one goroutine at a time.
+type assembly struct {
+	cfg    Config
+	open   map[stream]*openLine
+	done   []mayfly.LogLine
+	floods map[source]*flood
+}
+
+// stream is where consecutive lines can belong together.
+type stream struct {
+	instance string
+	name     mayfly.LogStream
+}
+
+// source is whose flood limit counts.
+type source struct {
+	app      mayfly.AppName
+	function mayfly.FunctionName
+}
+
+// openLine is a line that further lines may still belong to.
+type openLine struct {
+	line    mayfly.LogLine
+	text    strings.Builder
+	lines   int
+	last    time.Time // when the latest part came
+	pytrace bool      // inside a Python traceback, up to its last line
+}
+
+const (
+	// settle is how long a line waits for its continuation. Runtimes write a
+	// stack trace in one go.
+	settle      = 100 * time.Millisecond
+	maxJoined   = 500 // lines of one stack trace
+	floodBurst  = 5   // seconds' worth
+	floodForget = time.Minute
+)
+
+func newAssembly(cfg Config) *assembly {
+	return &assembly{cfg: cfg, open: map[stream]*openLine{}, floods: map[source]*flood{}}
+}
+
+// add takes one printed line.
+func (a *assembly) add(l *mayfly.LogLine, now time.Time) {
+	if l.Time.IsZero() {
+		l.Time = now
+	}
+	l.Text = strings.TrimRight(l.Text, "\r\n")
+	if n := int(a.cfg.LineBytes); len(l.Text) > n {
+		l.Text = l.Text[:n] + fmt.Sprintf(" … (%d bytes cut)", len(l.Text)-n)
+	}
+	if l.Stream == mayfly.Platform {
+		a.finish(*l)
+		return
+	}
+	if !a.allow(l, now) {
+		return
+	}
+	key := stream{l.Instance, l.Stream}
+	if o := a.open[key]; o != nil {
+		if o.continues(l, int(a.cfg.LineBytes)) {
+			o.text.WriteByte('\n')
+			o.text.WriteString(l.Text)
+			o.lines++
+			o.last = now
+			return
+		}
+		delete(a.open, key)
+		a.close(o)
+	}
+	if !mayContinue(l) {
+		a.finish(*l)
+		return
+	}
+	o := &openLine{line: *l, lines: 1, last: now, pytrace: strings.HasPrefix(l.Text, "Traceback (most recent call last)")}
+	o.text.WriteString(l.Text)
+	a.open[key] = o
+}
+
+// mayContinue reports whether a further line can belong to l. JSON is whole.
+func mayContinue(l *mayfly.LogLine) bool { return !looksJSON(l.Text) }
+
+// continues reports whether l belongs to o: it is indented, closes a Python
+// traceback, or is one of the joints of a stack trace.
+func (o *openLine) continues(l *mayfly.LogLine, limit int) bool {
+	if l.Invocation != o.line.Invocation || o.lines >= maxJoined || o.text.Len()+len(l.Text) > limit {
+		return false
+	}
+	t := l.Text
+	switch {
+	case t == "":
+		return o.pytrace
+	case t[0] == ' ' || t[0] == '\t':
+		return true
+	case strings.HasPrefix(t, "Caused by: "), strings.HasPrefix(t, "goroutine "), strings.HasPrefix(t, "During handling of the above exception"),
+		strings.HasPrefix(t, "The above exception was the direct cause"):
+		return true
+	case strings.HasPrefix(t, "Traceback (most recent call last)") && o.lines > 1:
+		o.pytrace = true
+		return true
+	case o.pytrace:
+		o.pytrace = false // the exception itself is the traceback's last line
+		return true
+	}
+	return false
+}
+
+func (a *assembly) close(o *openLine) {
+	l := o.line
+	l.Text = o.text.String()
+	if o.lines > 1 && l.Level == "" && isTrace(l.Text) {
+		l.Level = "error"
+	}
+	a.finish(l)
+}
+
+func isTrace(text string) bool {
+	return strings.Contains(text, "Traceback (most recent") || strings.Contains(text, "\n    at ") || strings.Contains(text, "\n\tat ") || strings.Contains(text, "goroutine ")
+}
+
+func (a *assembly) finish(l mayfly.LogLine) {
+	if r := levelRank(l.Level); r > 0 {
+		l.Level = levels[r]
+	} else {
+		l.Level = levels[detectLevel(l.Text)]
+	}
+	a.done = append(a.done, l)
+}
+
+// take returns the finished lines, which are the caller's until the next take.
+func (a *assembly) take(now time.Time) []mayfly.LogLine {
+	for key, o := range a.open {
+		if now.Sub(o.last) >= settle {
+			delete(a.open, key)
+			a.close(o)
+		}
+	}
+	for src, f := range a.floods {
+		if n := f.report(now); n > 0 {
+			a.done = append(a.done, mayfly.LogLine{
+				Time: now, App: src.app, Function: src.function, Stream: mayfly.Platform, Level: "warn",
+				Text: fmt.Sprintf("%d lines were dropped: the function prints more than %d lines/s", n, a.cfg.LinesPerSecond),
+			})
+		}
+		if now.Sub(f.last) > floodForget {
+			delete(a.floods, src)
+		}
+	}
+	done := a.done
+	a.done = nil
+	return done
+}
+
+// waiting reports whether a line or a notice is still to come out.
+func (a *assembly) waiting() bool {
+	if len(a.open) > 0 {
+		return true
+	}
+	for _, f := range a.floods {
+		if f.dropped > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// flood is a token bucket and what it refused.
+type flood struct {
+	tokens   float64
+	last     time.Time
+	dropped  int
+	reported time.Time
+}
+
+func (a *assembly) allow(l *mayfly.LogLine, now time.Time) bool {
+	src := source{l.App, l.Function}
+	f := a.floods[src]
+	rate := float64(a.cfg.LinesPerSecond)
+	if f == nil {
+		f = &flood{tokens: rate * floodBurst, last: now}
+		a.floods[src] = f
+	}
+	f.tokens = min(rate*floodBurst, f.tokens+rate*now.Sub(f.last).Seconds())
+	f.last = now
+	if f.tokens < 1 {
+		f.dropped++
+		return false
+	}
+	f.tokens--
+	return true
+}
+
+// report is how many lines were refused since the last report; one is due a
+// second after the first of them.
+func (f *flood) report(now time.Time) int {
+	if f.dropped == 0 {
+		return 0
+	}
+	if f.reported.IsZero() {
+		f.reported = now
+	}
+	if now.Sub(f.reported) < time.Second {
+		return 0
+	}
+	n := f.dropped
+	f.dropped, f.reported = 0, time.Time{}
+	return n
+}
