@@ -1,15 +1,12 @@
 package process
 
 import (
-	"context"
 	"io"
 	"log/slog"
 	"net"
 	"os"
-	"time"
 
 	"github.com/mayfly-cloud/mayfly"
-	"github.com/mayfly-cloud/mayfly/sandbox"
 )
 
 // Config configures a Launcher.
@@ -18,12 +15,24 @@ type Config struct {
 	Bundles string         // folder below which every bundle lies; cells see only the one they are given
 	Node    string         // unique per data folder: names cgroups, and what a restart cleans up
 	Doors   []Door         // served inside every cell
-	Stock   int            // cells made ahead; default 4, negative none
+	Stock   int            // cells made ahead while Run runs; default 4, negative none
 	Memory  mayfly.Bytes   // of all instances together; 0: no bound
-	Walls   string         // "auto" (default: all that the machine allows) or "none" (tests)
+	Walls   string         // WallsAuto (default: all that the machine allows) or WallsNone (tests)
 	Egress  EgressRecorder // told of every refused connection; may be nil
 	Log     *slog.Logger
 }
+
+// Values of Config.Walls.
+const (
+	WallsAuto = "auto"
+	WallsNone = "none"
+)
+
+// Folders that every cell has.
+const (
+	TaskDir    = "/var/task"    // the bundle
+	SecretsDir = "/run/secrets" // Assignment.Secrets
+)
 
 // Door is a loopback port inside every cell, served by the daemon.
 type Door struct {
@@ -78,52 +87,9 @@ type Assignment struct {
 	Require string // "full" refuses to start below sandbox.TierFull
 }
 
-// A Launcher starts Processes. It is safe for concurrent use.
-//
-//	New(Config) (*Launcher, error)          sweeps what an earlier daemon with this Node left; starts nothing
-//	Run(ctx) error                          keeps the stock; returns when ctx ends and its goroutines are gone
-//	Start(ctx, Command) (*Process, error)   a program in a cell
-//	Hollow(ctx, Assignment) (*Cell, error)  a cell for a child that a template will fork
-//	Tier() sandbox.Tier                     what this machine allows
-//	Close() error                           ends every process
-
 // Ended is how a Process ended.
 type Ended struct {
 	Code        int    // exit status, -1 by a signal
 	Signal      string // "killed", or ""
 	OutOfMemory bool
-}
-
-// running is what a Process offers its driver; Process implements it.
-//
-//	Done() <-chan struct{}                  closed when its first process ended and its cell is empty
-//	Ended() Ended                           after Done
-//	PID() int
-//	Signal(os.Signal) error                 to the program
-//	Kill()                                  at once, with all its children; works when frozen
-//	Close()                                 Kill, wait, free the cell
-//	Freeze() error; Thaw() error
-//	Usage() sandbox.Usage
-//	Tier() sandbox.Tier
-//	Started() time.Duration                 what the cell took (the "sandbox" phase)
-//	Dial(ctx, port) (net.Conn, error)       a TCP connection to the cell's loopback
-//	Listener(i) net.Listener                of Command.Listen[i]
-//	Addr(i) string                          what the program dials to reach Listener(i)
-//	Assign(ctx, Assignment) error           once, where Start got a Command without Who
-type running interface {
-	Done() <-chan struct{}
-	Ended() Ended
-	PID() int
-	Signal(os.Signal) error
-	Kill()
-	Close()
-	Freeze() error
-	Thaw() error
-	Usage() sandbox.Usage
-	Tier() sandbox.Tier
-	Started() time.Duration
-	Dial(ctx context.Context, port int) (net.Conn, error)
-	Listener(i int) net.Listener
-	Addr(i int) string
-	Assign(ctx context.Context, a Assignment) error
 }

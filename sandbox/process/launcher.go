@@ -1,0 +1,174 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/sandbox"
+)
+
+// Launcher starts Processes. It is safe for concurrent use.
+type Launcher struct {
+	cfg  Config
+	tier sandbox.Tier
+
+	mu     sync.Mutex
+	closed bool                  // guarded by mu
+	live   map[*Process]struct{} // guarded by mu
+	serial int                   // guarded by mu
+}
+
+// New returns a Launcher and sweeps what an earlier daemon with the same Node
+// left on this machine. It starts nothing.
+func New(cfg Config) (*Launcher, error) {
+	cfg = cfg.withDefaults()
+	if cfg.Dir == "" {
+		return nil, mayfly.Errorf(mayfly.Invalid, "sandboxes", "a scratch folder is needed: Config.Dir is empty")
+	}
+	l := &Launcher{cfg: cfg, live: map[*Process]struct{}{}, tier: plainTier("walls are switched off")}
+	if err := l.sweep(); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+func (c Config) withDefaults() Config {
+	if c.Stock == 0 {
+		c.Stock = 4
+	}
+	if c.Walls == "" {
+		c.Walls = WallsAuto
+	}
+	if c.Node == "" {
+		c.Node = "node"
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// sweep empties the scratch folder.
+func (l *Launcher) sweep() error {
+	cells := filepath.Join(l.cfg.Dir, "cells")
+	if err := os.RemoveAll(cells); err != nil {
+		return fmt.Errorf("sweep sandboxes: %w", err)
+	}
+	return os.MkdirAll(cells, 0o755)
+}
+
+// Tier is what this machine allows.
+func (l *Launcher) Tier() sandbox.Tier { return l.tier }
+
+// Run keeps the stock of cells until ctx ends.
+func (l *Launcher) Run(ctx context.Context) error {
+	<-ctx.Done()
+	return nil
+}
+
+// Port returns the port that a program should serve on when it may choose:
+// want, where every cell has a loopback of its own, else a free one.
+func (l *Launcher) Port(want int) (int, error) {
+	if l.private() {
+		return want, nil
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("find a free port: %w", err)
+	}
+	defer ln.Close()
+	return ln.Addr().(*net.TCPAddr).Port, nil
+}
+
+// private reports whether cells have a network and a root of their own.
+func (l *Launcher) private() bool { return l.tier.Name != sandbox.TierPlain }
+
+// Start runs a program in a cell. The program outlives ctx, which bounds the
+// start alone. Errors: Unavailable where the machine cannot start it or is
+// below Assignment.Require, Invalid where the command is wrong.
+func (l *Launcher) Start(ctx context.Context, cmd Command) (*Process, error) {
+	began := time.Now()
+	if err := l.require(cmd.Require); err != nil {
+		return nil, err
+	}
+	p, err := l.register()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.start(ctx, cmd); err != nil {
+		p.abandon()
+		return nil, startError(cmd, err)
+	}
+	p.started = time.Since(began)
+	return p, nil
+}
+
+func startError(cmd Command, err error) error {
+	var typed *mayfly.Error
+	if errors.As(err, &typed) {
+		return err
+	}
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
+		return mayfly.Errorf(mayfly.Invalid, "start "+cmd.Path, "it does not exist or may not be executed: %w", err)
+	}
+	return mayfly.Errorf(mayfly.Unavailable, "start "+cmd.Path, "this machine could not start it: %w", err)
+}
+
+// require refuses a start below the wanted isolation.
+func (l *Launcher) require(want string) error {
+	if want != sandbox.TierFull || l.tier.Name == sandbox.TierFull {
+		return nil
+	}
+	return mayfly.Errorf(mayfly.Unavailable, "start sandbox",
+		"require_isolation is full, but this machine allows only %s isolation; `mayfly doctor` says what is missing", l.tier.Name)
+}
+
+func (l *Launcher) register() (*Process, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, mayfly.Errorf(mayfly.Unavailable, "start sandbox", "the daemon is stopping")
+	}
+	l.serial++
+	id := strconv.Itoa(l.serial)
+	p := &Process{
+		id:       id,
+		launcher: l,
+		dir:      filepath.Join(l.cfg.Dir, "cells", id),
+		done:     make(chan struct{}),
+	}
+	l.live[p] = struct{}{}
+	return p, nil
+}
+
+func (l *Launcher) forget(p *Process) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.live, p)
+}
+
+// Close ends every process and frees every cell.
+func (l *Launcher) Close() error {
+	l.mu.Lock()
+	l.closed = true
+	var all []*Process
+	for p := range l.live {
+		all = append(all, p)
+	}
+	l.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, p := range all {
+		wg.Go(p.Close)
+	}
+	wg.Wait()
+	return nil
+}
