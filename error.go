@@ -154,3 +154,37 @@ func (e *FunctionError) Error() string {
 	}
 	return e.Type + ": " + e.Message
 }
+
+// Problem is the body of every error that the platform answers, RFC 9457 with
+// the code as a member of its own, and what a function's failure was where that
+// may be shown.
+type Problem struct {
+	Type   string `json:"type"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail"`
+	Code   Code   `json:"code"`
+	*FunctionError
+}
+
+// ProblemOf describes err to a client. detailed shows what failed in the user's
+// code, which a stranger should not read.
+func ProblemOf(err error, detailed bool) Problem {
+	code := CodeOf(err)
+	p := Problem{Type: "about:blank", Status: code.HTTPStatus(), Detail: MessageOf(err), Code: code}
+	var f *FunctionError
+	if errors.As(err, &f) {
+		switch {
+		case f.Type == ErrorTypeTimeout:
+			p.Code, p.Status, p.Detail = Timeout, Timeout.HTTPStatus(), f.Message
+		case detailed:
+			p.Detail, p.FunctionError = f.Error(), f
+		default:
+			p.Detail = "the function failed; its logs say why"
+		}
+	}
+	p.Title = http.StatusText(p.Status)
+	return p
+}
+
+func (p Problem) Error() string { return p.Detail }

@@ -1,0 +1,146 @@
+// Command mayfly is the platform and its command line: one binary, a file per
+// verb. Verbs other than dev and serve speak to a node through its public API.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/api/client"
+)
+
+// version is set by the linker in releases.
+var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is main without the process: it returns the exit status.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	g := &globals{in: stdin, out: stdout, err: stderr}
+	root := newRootCmd(g)
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, new(exitStatus)):
+		var code exitStatus
+		errors.As(err, &code)
+		return int(code)
+	}
+	g.fail(err)
+	var usage usageError
+	if errors.As(err, &usage) {
+		return mayfly.Invalid.ExitStatus()
+	}
+	return mayfly.CodeOf(err).ExitStatus()
+}
+
+// exitStatus ends a verb with a status and nothing to say.
+type exitStatus int
+
+func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+
+// usageError is a verb used wrongly.
+type usageError struct{ error }
+
+// globals is what every verb shares.
+type globals struct {
+	in       io.Reader
+	out, err io.Writer
+	json     bool
+	api      string
+	token    string
+	app      string
+}
+
+func newRootCmd(g *globals) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "mayfly",
+		Short:         "A serverless cloud in one binary",
+		Version:       version,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	f := root.PersistentFlags()
+	f.BoolVar(&g.json, "json", false, "print JSON")
+	f.StringVar(&g.api, "api-url", "", "the node's API (default: MAYFLY_API, else the profile that dev or serve left)")
+	f.StringVar(&g.token, "token", "", "the node's token (default: MAYFLY_TOKEN, else the profile)")
+	f.StringVar(&g.app, "app", "", "the application (default: the one of ./mayfly.yaml, else the only one deployed)")
+	root.AddCommand(verbs(g)...)
+	return root
+}
+
+// client is the client of the node that the flags, the environment or the
+// profile name, in this order.
+func (g *globals) client() (*client.Client, error) {
+	p := findProfile()
+	base := firstOf(g.api, os.Getenv("MAYFLY_API"), p.API)
+	if base == "" {
+		return nil, mayfly.Errorf(mayfly.Unavailable, "", "no node is known here; start one with mayfly dev or mayfly serve, or set MAYFLY_API and MAYFLY_TOKEN")
+	}
+	return &client.Client{Base: base, Token: firstOf(g.token, os.Getenv("MAYFLY_TOKEN"), p.Token)}, nil
+}
+
+func firstOf(list ...string) string {
+	for _, s := range list {
+		if s != "" {
+			return s
+		}
+	}
+	return ""
+}
+
+// print writes v as JSON with --json, else calls human.
+func (g *globals) print(v any, human func(w io.Writer)) error {
+	if !g.json {
+		human(g.out)
+		return nil
+	}
+	enc := json.NewEncoder(g.out)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// fail says what went wrong on standard error.
+func (g *globals) fail(err error) {
+	if g.json {
+		_ = json.NewEncoder(g.err).Encode(mayfly.ProblemOf(err, true))
+		return
+	}
+	var f *mayfly.FunctionError
+	if errors.As(err, &f) {
+		fmt.Fprintln(g.err, f.Error())
+		for _, line := range f.Trace {
+			fmt.Fprintln(g.err, "  "+line)
+		}
+		return
+	}
+	fmt.Fprintln(g.err, "mayfly:", describe(err))
+}
+
+// describe is an error for whoever sits at the terminal, who may see causes.
+func describe(err error) string {
+	if mayfly.CodeOf(err) == mayfly.Internal {
+		return err.Error()
+	}
+	return mayfly.MessageOf(err)
+}

@@ -1,0 +1,135 @@
+package gateway
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/invoke"
+)
+
+// RequestIDHeader names a call in its reply, its logs and its record.
+const RequestIDHeader = "X-Mayfly-Request-Id"
+
+// function serves one route by calling its function.
+func (g *Gateway) function(app mayfly.AppName, route Route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		req := &invoke.Request{
+			ID: mayfly.NewID(), App: app, Function: route.Function, Trigger: mayfly.TriggerHTTP,
+			Route: route.Pattern, Trace: traceOf(r), HTTP: true,
+			Caller: mayfly.Caller{Kind: mayfly.CallerAnonymous},
+		}
+		w.Header().Set(RequestIDHeader, req.ID)
+		if route.Auth == "token" {
+			who, err := g.authenticate(r)
+			if err != nil {
+				g.problem(w, err)
+				return
+			}
+			req.Caller = who
+		}
+		if route.Serves && g.proxied(w, r, req) {
+			return
+		}
+		g.event(w, r, req)
+	})
+}
+
+// event calls a Lambda-shaped handler.
+func (g *Gateway) event(w http.ResponseWriter, r *http.Request, req *invoke.Request) {
+	body, err := g.readBody(w, r, g.cfg.MaxBody)
+	if err != nil {
+		g.problem(w, err)
+		return
+	}
+	req.Event = appendEvent(make([]byte, 0, 1024+len(body)+len(body)/2), r, req.App, req.Route, req.ID, body)
+	var out shaped
+	req.Inspect = out.inspect
+	res, err := g.cfg.Invoker.Invoke(r.Context(), req)
+	if res != nil {
+		g.describe(w.Header(), res.Invocation)
+	}
+	if err != nil {
+		if r.Context().Err() != nil {
+			return // nobody is there to read it
+		}
+		g.problem(w, err)
+		return
+	}
+	if res.Body != nil {
+		g.writeStream(w, res)
+		return
+	}
+	out.write(w, r)
+}
+
+// describe tells in dev how a call's time was spent, for curl and browsers.
+func (g *Gateway) describe(h http.Header, inv *mayfly.Invocation) {
+	if !g.cfg.Dev || inv == nil {
+		return
+	}
+	h.Set("X-Mayfly-Version", strconv.Itoa(inv.Version))
+	if inv.Cold {
+		h.Set("X-Mayfly-Cold", "true")
+	}
+	var b strings.Builder
+	for i, p := range inv.Phases {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(string(p.Name))
+		b.WriteString(";dur=")
+		b.WriteString(strconv.FormatFloat(float64(p.Duration)/float64(time.Millisecond), 'f', 3, 64))
+	}
+	h.Set("Server-Timing", b.String())
+}
+
+// readBody reads a request's body up to limit. A client that stalls is cut off.
+func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request, limit mayfly.Bytes) ([]byte, error) {
+	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
+		return nil, nil
+	}
+	if r.ContentLength > int64(limit) {
+		return nil, tooLarge(limit)
+	}
+	var buf bytes.Buffer
+	if r.ContentLength > 0 {
+		buf.Grow(int(r.ContentLength) + bytes.MinRead)
+	}
+	_, err := buf.ReadFrom(&patient{r: http.MaxBytesReader(w, r.Body, int64(limit)), rc: http.NewResponseController(w), stall: g.cfg.Stall})
+	var over *http.MaxBytesError
+	switch {
+	case errors.As(err, &over):
+		return nil, tooLarge(limit)
+	case err != nil:
+		return nil, mayfly.Errorf(mayfly.Invalid, "", "the request's body broke off: %w", err)
+	}
+	return buf.Bytes(), nil
+}
+
+func tooLarge(limit mayfly.Bytes) error {
+	return mayfly.Errorf(mayfly.TooLarge, "", "the body is over the limit of %s; upload large data to a bucket and send its key, or use runtime http, which streams", limit)
+}
+
+// patient gives each read its own deadline: slow is fine, stalled is not. After
+// a stall the deadline stays in the past, so that the server drops the
+// connection instead of waiting for the rest.
+type patient struct {
+	r     io.Reader
+	rc    *http.ResponseController
+	stall time.Duration
+}
+
+func (p *patient) Read(b []byte) (int, error) {
+	_ = p.rc.SetReadDeadline(time.Now().Add(p.stall))
+	n, err := p.r.Read(b)
+	if err == io.EOF {
+		_ = p.rc.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}

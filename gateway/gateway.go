@@ -1,0 +1,148 @@
+package gateway
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/invoke"
+)
+
+// Invoker runs calls; *invoke.Invoker is it.
+type Invoker interface {
+	Invoke(ctx context.Context, req *invoke.Request) (*invoke.Result, error)
+	Session(ctx context.Context, req *invoke.Request) (*invoke.Session, error)
+}
+
+// Async accepts a call durably and returns its id before it ran.
+type Async interface {
+	Enqueue(ctx context.Context, req *invoke.Request) (id string, err error)
+}
+
+// Tokens tells who holds a bearer token; an Unauthorized error where nobody does.
+type Tokens interface {
+	Verify(token string) (mayfly.Caller, error)
+}
+
+// Config configures a Gateway.
+type Config struct {
+	Invoker Invoker
+	Async   Async
+	Tokens  Tokens
+	Bucket  http.Handler // public objects below /_bucket/
+	Dev     bool         // replies show what failed in the user's code and how a cold start was spent
+	Log     *slog.Logger
+
+	MaxBody mayfly.Bytes  // of a request to an event-shaped function; default mayfly.MaxBody
+	Stall   time.Duration // a client that neither sends nor takes bytes for this long is cut off; default 30s
+}
+
+// Gateway is an http.Handler. Apply gives it its routes.
+type Gateway struct {
+	cfg   Config
+	table atomic.Pointer[table]
+	sys   *http.ServeMux
+	drain atomic.Bool
+}
+
+// New makes a Gateway without routes.
+func New(cfg Config) *Gateway {
+	if cfg.MaxBody == 0 {
+		cfg.MaxBody = mayfly.MaxBody
+	}
+	if cfg.Stall == 0 {
+		cfg.Stall = 30 * time.Second
+	}
+	g := &Gateway{cfg: cfg, sys: http.NewServeMux()}
+	g.table.Store(&table{})
+	g.sys.HandleFunc("/_fn/{app}/{function}", g.direct)
+	g.sys.HandleFunc("GET /_health", g.health)
+	if cfg.Bucket != nil {
+		g.sys.Handle("GET /_bucket/", cfg.Bucket)
+	}
+	return g
+}
+
+// Server is an http.Server for g with the limits that hold off slow clients.
+func (g *Gateway) Server() *http.Server {
+	return &http.Server{
+		Handler:           g,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    int(mayfly.MaxHeader),
+		ErrorLog:          slog.NewLogLogger(g.cfg.Log.Handler(), slog.LevelDebug),
+	}
+}
+
+// Drain makes health checks fail, so that a load balancer stops sending, while
+// calls are still answered.
+func (g *Gateway) Drain() { g.drain.Store(true) }
+
+func (g *Gateway) health(w http.ResponseWriter, _ *http.Request) {
+	if g.drain.Load() {
+		g.problem(w, mayfly.Errorf(mayfly.Unavailable, "", "the node is shutting down"))
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write([]byte(`{"status":"ok"}` + "\n"))
+}
+
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, "/_") && g.system(w, r) {
+		return
+	}
+	t := g.table.Load()
+	mux, err := t.find(r)
+	if err != nil {
+		g.noRoute(w, r, mux, err)
+		return
+	}
+	mux.ServeHTTP(w, r)
+}
+
+// system serves the platform's own paths.
+func (g *Gateway) system(w http.ResponseWriter, r *http.Request) bool {
+	if _, pattern := g.sys.Handler(r); pattern == "" {
+		return false
+	}
+	g.sys.ServeHTTP(w, r)
+	return true
+}
+
+// noRoute answers a request that no route takes: preflights first, since a
+// browser sends them to routes that name only other methods.
+func (g *Gateway) noRoute(w http.ResponseWriter, r *http.Request, mux *appMux, err error) {
+	if mux != nil && mux.preflight(w, r) {
+		return
+	}
+	if mux != nil {
+		if allow := mux.allow(r); allow != "" {
+			w.Header().Set("Allow", allow)
+			g.problemStatus(w, http.StatusMethodNotAllowed, mayfly.Errorf(mayfly.Invalid, "", "%s does not take %s; it takes %s", r.URL.Path, r.Method, allow))
+			return
+		}
+	}
+	g.problem(w, err)
+}
+
+// clientIP is the address of the peer; a proxy's headers are not trusted.
+func clientIP(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+// traceOf is the caller's position in its trace, or a new trace.
+func traceOf(r *http.Request) mayfly.Trace {
+	if t, ok := mayfly.ParseTrace(r.Header.Get("Traceparent"), r.Header.Get("X-Amzn-Trace-Id")); ok {
+		return t
+	}
+	return mayfly.NewTrace()
+}

@@ -1,0 +1,406 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/sandbox"
+	"github.com/mayfly-cloud/mayfly/schedule"
+)
+
+// group is the instances and the queue of one version.
+type group struct {
+	pool    *Pool
+	version *mayfly.Version
+	driver  sandbox.Driver
+	limits  mayfly.Concurrency
+
+	mu       sync.Mutex
+	free     []*instance // with a free slot, longest idle first; guarded by mu
+	all      map[*instance]struct{}
+	queue    waiters
+	starting int
+	service  schedule.Estimate
+	cold     schedule.Estimate
+	keep     *schedule.KeepAlive
+	retired  bool
+	spec     *sandbox.Spec // of the last start
+	tier     sandbox.Tier
+}
+
+func newGroup(p *Pool, v *mayfly.Version, d sandbox.Driver) *group {
+	return &group{
+		pool: p, version: v, driver: d,
+		limits: v.Spec.Concurrency.WithDefaults(),
+		all:    map[*instance]struct{}{},
+		keep:   schedule.NewKeepAlive(),
+	}
+}
+
+// acquire takes a free slot, or waits for one.
+func (g *group) acquire(ctx context.Context) (*Lease, error) {
+	now := time.Now()
+	g.mu.Lock()
+	g.keep.Arrive(now)
+	if in := g.takeLocked(); in != nil {
+		g.mu.Unlock()
+		return g.lease(in, now)
+	}
+	if g.queue.len() >= g.limits.Queue {
+		g.mu.Unlock()
+		return nil, mayfly.Errorf(mayfly.Throttled, "", "function %s: %d calls wait already (concurrency.max %d, concurrency.queue %d)",
+			g.version.Function, g.limits.Queue, g.limits.Max, g.limits.Queue)
+	}
+	w := g.queue.push(now)
+	g.startLocked(now)
+	g.mu.Unlock()
+	return g.wait(ctx, w, now)
+}
+
+// wait blocks until w is served. When it has waited for as long as a start is
+// expected to take, the decision is made again with that knowledge.
+func (g *group) wait(ctx context.Context, w *waiter, since time.Time) (*Lease, error) {
+	again := time.NewTimer(g.patience())
+	defer again.Stop()
+	for {
+		select {
+		case got := <-w.served:
+			if got.err != nil {
+				return nil, got.err
+			}
+			return g.lease(got.instance, since)
+		case now := <-again.C:
+			g.mu.Lock()
+			g.startLocked(now)
+			g.mu.Unlock()
+			again.Reset(g.patience())
+		case <-ctx.Done():
+			return nil, g.abandon(w, ctx.Err())
+		}
+	}
+}
+
+func (g *group) patience() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return max(g.cold.Mean(), 10*time.Millisecond) + time.Millisecond
+}
+
+// abandon takes w out of the queue; a slot that was given to it meanwhile goes
+// to the next.
+func (g *group) abandon(w *waiter, err error) error {
+	g.mu.Lock()
+	queued := g.queue.remove(w)
+	g.mu.Unlock()
+	if !queued {
+		if got := <-w.served; got.instance != nil {
+			g.release(got.instance, 0)
+		}
+	}
+	return err
+}
+
+// lease thaws the instance where it was frozen and wraps it.
+func (g *group) lease(in *instance, since time.Time) (*Lease, error) {
+	if err := in.thaw(); err != nil {
+		g.discard(in)
+		return nil, mayfly.Errorf(mayfly.Unavailable, "", "the instance could not be woken: %w", err)
+	}
+	l := &Lease{group: g, instance: in, Waited: time.Since(since)}
+	l.Cold = in.first.CompareAndSwap(true, false)
+	return l, nil
+}
+
+// takeLocked takes a slot of the most recently used instance, so that the
+// others become idle.
+func (g *group) takeLocked() *instance {
+	for n := len(g.free); n > 0; n = len(g.free) {
+		in := g.free[n-1]
+		if in.gone() {
+			g.free = g.free[:n-1]
+			continue
+		}
+		in.active++
+		if in.active >= g.limits.PerInstance {
+			g.free = g.free[:n-1]
+			in.listed = false
+		}
+		return in
+	}
+	return nil
+}
+
+// release gives a slot back; took is the call's duration, 0 where it says
+// nothing about the next.
+func (g *group) release(in *instance, took time.Duration) {
+	now := time.Now()
+	g.mu.Lock()
+	in.active--
+	in.idleSince = now
+	if took > 0 {
+		g.service.Add(took)
+	}
+	g.serveLocked(in)
+	stop := in.active == 0 && (g.retired || in.draining)
+	if stop {
+		g.unlistLocked(in)
+	}
+	g.mu.Unlock()
+	if stop {
+		in.stop()
+	}
+}
+
+// serveLocked gives in's free slots to waiting calls, then lists what is left.
+func (g *group) serveLocked(in *instance) {
+	if in.draining || in.gone() {
+		return
+	}
+	for in.active < g.limits.PerInstance && g.queue.len() > 0 {
+		in.active++
+		g.queue.pop().served <- served{instance: in}
+	}
+	if in.active < g.limits.PerInstance && !in.listed {
+		in.listed = true
+		g.free = append(g.free, in)
+	}
+}
+
+func (g *group) unlistLocked(in *instance) {
+	in.draining = true
+	for i, f := range g.free {
+		if f == in {
+			g.free = append(g.free[:i], g.free[i+1:]...)
+			break
+		}
+	}
+	in.listed = false
+}
+
+// startLocked asks the schedule how many instances to start, and starts them.
+func (g *group) startLocked(now time.Time) {
+	load := schedule.Load{
+		Ready: g.readyLocked(), Starting: g.starting, Waiting: g.queue.len(),
+		PerInstance: g.limits.PerInstance, Max: g.limits.Max,
+		Service: g.service.Mean(), Cold: g.cold.Mean(), Oldest: g.queue.oldest(now),
+	}
+	if !g.retired {
+		load.Warm = g.version.Spec.Concurrency.Warm
+	}
+	for range load.Starts() {
+		g.starting++
+		g.pool.wg.Add(1)
+		go g.start()
+	}
+}
+
+func (g *group) readyLocked() int {
+	n := 0
+	for in := range g.all {
+		if !in.draining {
+			n++
+		}
+	}
+	return n
+}
+
+func (g *group) ensureWarm() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.startLocked(time.Now())
+}
+
+// start runs one start to its end and hands the instance to the queue.
+func (g *group) start() {
+	defer g.pool.wg.Done()
+	g.pool.starts <- struct{}{}
+	began := time.Now()
+	raw, spec, err := g.startInstance()
+	<-g.pool.starts
+	g.mu.Lock()
+	g.starting--
+	if err != nil {
+		g.failLocked(err)
+		g.mu.Unlock()
+		return
+	}
+	in := newInstance(g, raw, began)
+	g.cold.Add(time.Since(began))
+	g.spec, g.tier = spec, raw.Info().Tier
+	g.all[in] = struct{}{}
+	g.serveLocked(in)
+	idle := in.active == 0 && g.retired
+	if idle {
+		g.unlistLocked(in)
+	}
+	g.mu.Unlock()
+	g.pool.wg.Add(1)
+	go g.watch(in)
+	if idle {
+		in.stop()
+	}
+}
+
+func (g *group) startInstance() (sandbox.Instance, *sandbox.Spec, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), max(g.pool.cfg.StartWithin, g.version.Spec.Timeout.D()))
+	defer cancel()
+	spec, err := g.pool.cfg.Specs.Spec(ctx, g.version)
+	if err != nil {
+		return nil, nil, err
+	}
+	in, err := g.driver.Start(ctx, spec, g.pool.cfg.Output)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = &mayfly.FunctionError{Type: mayfly.ErrorTypeTimeout, Message: "initialisation did not end within " + mayfly.Duration(max(g.pool.cfg.StartWithin, g.version.Spec.Timeout.D())).String()}
+	}
+	return in, spec, err
+}
+
+// failLocked tells waiting calls of a start that failed: as many as the start
+// would have served, and all where nothing else will serve them.
+func (g *group) failLocked(err error) {
+	n := g.limits.PerInstance
+	if g.readyLocked() == 0 && g.starting == 0 {
+		n = g.queue.len()
+	}
+	for ; n > 0 && g.queue.len() > 0; n-- {
+		g.queue.pop().served <- served{err: err}
+	}
+}
+
+// watch takes an instance out when it ends.
+func (g *group) watch(in *instance) {
+	defer g.pool.wg.Done()
+	<-in.Done()
+	g.mu.Lock()
+	g.unlistLocked(in)
+	delete(g.all, in)
+	g.startLocked(time.Now())
+	g.mu.Unlock()
+	in.stop()
+	in.closeTransport()
+}
+
+// discard takes an instance out of use; it stops when its other calls ended.
+func (g *group) discard(in *instance) {
+	g.mu.Lock()
+	in.active--
+	g.unlistLocked(in)
+	stop := in.active <= 0
+	g.startLocked(time.Now())
+	g.mu.Unlock()
+	if stop {
+		in.kill()
+	}
+}
+
+// retire makes the group drain, or takes that back.
+func (g *group) retire(yes bool) {
+	g.mu.Lock()
+	g.retired = yes
+	var idle []*instance
+	if yes {
+		for in := range g.all {
+			if in.active == 0 && !in.draining {
+				g.unlistLocked(in)
+				idle = append(idle, in)
+			}
+		}
+	}
+	g.mu.Unlock()
+	for _, in := range idle {
+		in.stop()
+	}
+}
+
+func (g *group) kill() {
+	g.mu.Lock()
+	all := make([]*instance, 0, len(g.all))
+	for in := range g.all {
+		all = append(all, in)
+	}
+	g.mu.Unlock()
+	for _, in := range all {
+		in.kill()
+	}
+}
+
+// sweep freezes and stops what has been idle for long enough. It reports
+// whether the group can be dropped.
+func (g *group) sweep(now time.Time) bool {
+	g.mu.Lock()
+	keep := g.keepForLocked(now)
+	spare := g.readyLocked() - g.version.Spec.Concurrency.Warm
+	var stop, freeze []*instance
+	for in := range g.all {
+		if in.active > 0 || in.draining {
+			continue
+		}
+		idle := now.Sub(in.idleSince)
+		switch {
+		case idle > keep && spare > 0:
+			spare--
+			g.unlistLocked(in)
+			stop = append(stop, in)
+		case g.pool.cfg.FreezeAfter > 0 && idle > g.pool.cfg.FreezeAfter:
+			freeze = append(freeze, in)
+		}
+	}
+	empty := g.retired && len(g.all) == 0 && g.starting == 0 && g.queue.len() == 0
+	g.mu.Unlock()
+	for _, in := range stop {
+		in.stop()
+	}
+	for _, in := range freeze {
+		g.freeze(in)
+	}
+	return empty
+}
+
+// freeze pauses an instance unless a call took it meanwhile.
+func (g *group) freeze(in *instance) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if in.active == 0 && !in.draining {
+		in.freeze()
+	}
+}
+
+func (g *group) keepForLocked(now time.Time) time.Duration {
+	if d, fixed := g.version.Spec.KeepAlive.Fixed(); fixed {
+		return d.D()
+	}
+	if keep := g.keep.Idle(now).Keep; keep > 0 {
+		return keep
+	}
+	return g.pool.cfg.KeepAlive
+}
+
+// forget frees what the driver keeps for the version.
+func (g *group) forget() {
+	g.mu.Lock()
+	spec := g.spec
+	g.mu.Unlock()
+	if spec != nil {
+		g.driver.Forget(spec)
+	}
+}
+
+func (g *group) stats() Stats {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := Stats{App: g.version.App, Function: g.version.Function, Version: g.version.Number, Starting: g.starting, Waiting: g.queue.len(), Tier: g.tier}
+	for in := range g.all {
+		s.Ready++
+		s.Busy += in.active
+		if in.active == 0 {
+			s.Idle++
+		}
+		if in.frozen.Load() {
+			s.Frozen++
+		}
+	}
+	return s
+}

@@ -1,0 +1,81 @@
+package pool
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/sandbox"
+)
+
+// Lease is one slot of an instance, held for one call. Exactly one of Release
+// and Discard ends it; both may be called again without effect.
+type Lease struct {
+	Waited time.Duration // from Acquire to the slot
+	Cold   bool          // the instance's first call
+
+	group    *group
+	instance *instance
+	over     atomic.Bool
+}
+
+// Instance is the leased instance.
+func (l *Lease) Instance() sandbox.Instance { return l.instance.Instance }
+
+// Phases is how the time before the call was spent: the start's phases where
+// the call is cold, after the wait in the queue that was not the start's.
+func (l *Lease) Phases() []mayfly.Phase {
+	if !l.Cold {
+		return []mayfly.Phase{{Name: mayfly.PhaseQueue, Duration: l.Waited}}
+	}
+	start := l.instance.Info().Phases
+	queue := l.Waited
+	for _, p := range start {
+		queue -= p.Duration
+	}
+	return append([]mayfly.Phase{{Name: mayfly.PhaseQueue, Duration: max(queue, 0)}}, start...)
+}
+
+// Transport is a connection pool to the instance, where its code serves HTTP.
+func (l *Lease) Transport() (http.RoundTripper, bool) {
+	t, ok := l.instance.roundTripper()
+	return t, ok
+}
+
+// Release gives the slot back. took is how long the call held it, 0 where that
+// says nothing about the next call.
+func (l *Lease) Release(took time.Duration) {
+	if l.over.CompareAndSwap(false, true) {
+		l.group.release(l.instance, took)
+	}
+}
+
+// Discard gives the slot back and takes the instance out of use: a call
+// overran, or its state is unknown. Other calls on it may end.
+func (l *Lease) Discard() {
+	if l.over.CompareAndSwap(false, true) {
+		l.group.discard(l.instance)
+	}
+}
+
+// PutBack releases a lease that no call used: the next one is still the first.
+func (l *Lease) PutBack() {
+	if l.Cold {
+		l.instance.first.Store(true)
+	}
+	l.Release(0)
+}
+
+// newTransport keeps connections to one instance. Idle ones are kept as long as
+// the instance: it is its only client.
+func newTransport(s sandbox.Server) *http.Transport {
+	return &http.Transport{
+		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return s.DialContext(ctx) },
+		MaxIdleConns:        0,
+		MaxIdleConnsPerHost: 256,
+		DisableCompression:  true,
+	}
+}

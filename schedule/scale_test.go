@@ -1,0 +1,51 @@
+package schedule
+
+import (
+	"testing"
+	"time"
+)
+
+func TestStarts(t *testing.T) {
+	const ms = time.Millisecond
+	for _, c := range []struct {
+		name string
+		load Load
+		want int
+	}{
+		{"nothing waits", Load{PerInstance: 1, Max: 10}, 0},
+		{"first call", Load{Waiting: 1, PerInstance: 1, Max: 10}, 1},
+		{"first call, one on its way", Load{Waiting: 1, Starting: 1, PerInstance: 1, Max: 10}, 0},
+		{"burst of unknown length", Load{Waiting: 200, PerInstance: 1, Max: 200}, 200},
+		{"burst beyond max", Load{Waiting: 300, PerInstance: 1, Max: 200}, 200},
+		{"burst into wide instances", Load{Waiting: 200, PerInstance: 50, Max: 200}, 4},
+		{"burst of long calls", Load{Waiting: 20, PerInstance: 1, Max: 200, Service: time.Second, Cold: 10 * ms}, 20},
+		{"burst of short calls", Load{Waiting: 20, PerInstance: 1, Max: 200, Service: ms, Cold: 20 * ms}, 1},
+		{"short wait beats a start", Load{Ready: 1, Waiting: 1, PerInstance: 1, Max: 10, Service: ms, Cold: 20 * ms}, 0},
+		{"a start beats a long wait", Load{Ready: 1, Waiting: 1, PerInstance: 1, Max: 10, Service: time.Second, Cold: 20 * ms}, 1},
+		{"the expectation was wrong", Load{Ready: 1, Waiting: 1, PerInstance: 1, Max: 10, Service: ms, Cold: 20 * ms, Oldest: 25 * ms}, 1},
+		{"warm", Load{PerInstance: 1, Max: 10, Warm: 3, Ready: 1, Starting: 1}, 1},
+		{"full", Load{Ready: 10, Waiting: 5, PerInstance: 1, Max: 10, Service: time.Second, Cold: ms}, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := c.load.Starts(); got != c.want {
+				t.Errorf("Starts() = %d, want %d", got, c.want)
+			}
+		})
+	}
+}
+
+func TestEstimateFollows(t *testing.T) {
+	var e Estimate
+	for range 50 {
+		e.Add(10 * time.Millisecond)
+	}
+	if m := e.Mean(); m != 10*time.Millisecond {
+		t.Errorf("mean = %v", m)
+	}
+	for range 50 {
+		e.Add(time.Millisecond)
+	}
+	if m := e.Mean(); m > 2*time.Millisecond {
+		t.Errorf("mean = %v after fifty shorter ones", m)
+	}
+}
