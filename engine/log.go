@@ -13,7 +13,7 @@ import (
 // Logs are the names of all logs there are.
 var Logs = func() []string {
 	names := []string{"EVENTS", "DEAD", "USAGE", "AUDIT"}
-	for _, family := range []string{"INVOKE", "QUEUE", "DELIVER"} {
+	for _, family := range []string{"INVOKE", "QUEUE", "DELIVER", "KV"} {
 		for i := range Shards {
 			names = append(names, LogName(family, i))
 		}
@@ -21,7 +21,7 @@ var Logs = func() []string {
 	return names
 }()
 
-// Shards is how many logs each of INVOKE, QUEUE and DELIVER has. One log alone
+// Shards is how many logs each of INVOKE, QUEUE, DELIVER and KV has. One log alone
 // syncs about a thousand records a second on a common disk.
 const Shards = 8
 
