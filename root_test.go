@@ -1,0 +1,115 @@
+package mayfly_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mayfly-cloud/mayfly"
+)
+
+func TestErrorsKeepTheirCode(t *testing.T) {
+	base := mayfly.Errorf(mayfly.NotFound, "find app", "no app %q: %w", "x", io.EOF)
+	err := fmt.Errorf("deploy: %w", base)
+	if mayfly.CodeOf(err) != mayfly.NotFound || !errors.Is(err, io.EOF) {
+		t.Errorf("code %q, err %v", mayfly.CodeOf(err), err)
+	}
+	if got := mayfly.CodeOf(io.EOF); got != mayfly.Internal {
+		t.Errorf("a foreign error has code %q", got)
+	}
+	if got := mayfly.MessageOf(io.EOF); strings.Contains(got, "EOF") {
+		t.Errorf("an internal cause is shown: %q", got)
+	}
+	p := mayfly.ProblemOf(&mayfly.FunctionError{Type: "E", Message: "secret"}, false)
+	if b, _ := json.Marshal(p); strings.Contains(string(b), "secret") {
+		t.Errorf("a stranger reads the function's error: %s", b)
+	}
+}
+
+func TestSizes(t *testing.T) {
+	for text, want := range map[string]mayfly.Bytes{"256MiB": 256 * mayfly.MiB, "1.5GiB": 1536 * mayfly.MiB, "10": 10, "2 kB": 2000, "0": 0} {
+		if got, err := mayfly.ParseBytes(text); err != nil || got != want {
+			t.Errorf("ParseBytes(%q) = %d, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "x", "-1MiB", "1e300GiB", "MiB"} {
+		if _, err := mayfly.ParseBytes(text); mayfly.CodeOf(err) != mayfly.Invalid {
+			t.Errorf("ParseBytes(%q): %v", text, err)
+		}
+	}
+	var b mayfly.Bytes
+	if err := json.Unmarshal([]byte(`"1GiB"`), &b); err != nil || b.String() != "1GiB" {
+		t.Errorf("%v %v", b, err)
+	}
+}
+
+func TestDurations(t *testing.T) {
+	for text, want := range map[string]time.Duration{"7d": 168 * time.Hour, "1h30m": 90 * time.Minute, "500ms": time.Second / 2} {
+		if got, err := mayfly.ParseDuration(text); err != nil || got.D() != want {
+			t.Errorf("ParseDuration(%q) = %v, %v", text, got, err)
+		}
+	}
+	for d, want := range map[time.Duration]string{time.Hour: "1h", 90 * time.Second: "1m30s", 5 * time.Minute: "5m"} {
+		if got := mayfly.Duration(d).String(); got != want {
+			t.Errorf("%v is written %q", d, got)
+		}
+	}
+}
+
+func TestTraces(t *testing.T) {
+	tr := mayfly.NewTrace()
+	got, ok := mayfly.ParseTrace(tr.Header(), "")
+	if !ok || got.ID != tr.ID || got.Span != tr.Span || !got.Sampled {
+		t.Errorf("traceparent: %+v", got)
+	}
+	got, ok = mayfly.ParseTrace("", tr.XRay())
+	if !ok || got.ID != tr.ID || got.Span != tr.Span {
+		t.Errorf("x-ray: %+v", got)
+	}
+	for _, bad := range []string{"", "00-", strings.Repeat("0", 55), "00-00000000000000000000000000000000-0000000000000001-01", "ff-" + tr.ID + "-" + tr.Span + "-01"} {
+		if _, ok := mayfly.ParseTrace(bad, ""); ok {
+			t.Errorf("%q is taken for a trace", bad)
+		}
+	}
+	if c := tr.Child(); c.ID != tr.ID || c.Parent != tr.Span || c.Span == tr.Span {
+		t.Errorf("child: %+v", c)
+	}
+}
+
+func TestGrants(t *testing.T) {
+	g, err := mayfly.ParseGrant("read bucket/uploads")
+	if err != nil || g.Verb != "read" || g.Kind != "bucket" || g.Name != "uploads" {
+		t.Errorf("%+v %v", g, err)
+	}
+	for _, bad := range []string{"", "read", "eat bucket/x", "read shelf/x", "read bucket/", "read bucket/a b"} {
+		if _, err := mayfly.ParseGrant(bad); err == nil {
+			t.Errorf("%q is taken for a grant", bad)
+		}
+	}
+}
+
+func TestTriggerKind(t *testing.T) {
+	if kind, v := (&mayfly.Trigger{Queue: "jobs"}).Kind(); kind != mayfly.TriggerQueue || v != "jobs" {
+		t.Errorf("%q %q", kind, v)
+	}
+	if kind, _ := (&mayfly.Trigger{Queue: "jobs", HTTP: "/"}).Kind(); kind != "" {
+		t.Errorf("two kinds are taken for %q", kind)
+	}
+}
+
+func TestAliasPicksByWeight(t *testing.T) {
+	a := mayfly.Alias{Version: 1, Canary: 2, Weight: 10}
+	n := 0
+	for roll := range 100 {
+		if a.Pick(roll) == 2 {
+			n++
+		}
+	}
+	if n != 10 {
+		t.Errorf("%d of 100 calls reach the canary", n)
+	}
+}
