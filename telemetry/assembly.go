@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/mayfly-cloud/mayfly"
 )
@@ -36,7 +37,8 @@ type openLine struct {
 	text    strings.Builder
 	lines   int
 	last    time.Time // when the latest part came
-	pytrace bool      // inside a Python traceback, up to its last line
+	traced  bool      // holds a Python traceback
+	pytrace bool      // inside one, up to its last line
 }
 
 const (
@@ -59,6 +61,9 @@ func (a *assembly) add(l *mayfly.LogLine, now time.Time) {
 	}
 	l.Text = strings.TrimRight(l.Text, "\r\n")
 	if n := int(a.cfg.LineBytes); len(l.Text) > n {
+		for n > 0 && !utf8.RuneStart(l.Text[n]) {
+			n--
+		}
 		l.Text = l.Text[:n] + fmt.Sprintf(" … (%d bytes cut)", len(l.Text)-n)
 	}
 	if l.Stream == mayfly.Platform {
@@ -84,7 +89,8 @@ func (a *assembly) add(l *mayfly.LogLine, now time.Time) {
 		a.finish(*l)
 		return
 	}
-	o := &openLine{line: *l, lines: 1, last: now, pytrace: strings.HasPrefix(l.Text, "Traceback (most recent call last)")}
+	traced := strings.HasPrefix(l.Text, "Traceback (most recent call last)")
+	o := &openLine{line: *l, lines: 1, last: now, traced: traced, pytrace: traced}
 	o.text.WriteString(l.Text)
 	a.open[key] = o
 }
@@ -101,14 +107,14 @@ func (o *openLine) continues(l *mayfly.LogLine, limit int) bool {
 	t := l.Text
 	switch {
 	case t == "":
-		return o.pytrace
+		return o.traced // between the parts of a chain
 	case t[0] == ' ' || t[0] == '\t':
 		return true
 	case strings.HasPrefix(t, "Caused by: "), strings.HasPrefix(t, "goroutine "), strings.HasPrefix(t, "During handling of the above exception"),
 		strings.HasPrefix(t, "The above exception was the direct cause"):
 		return true
 	case strings.HasPrefix(t, "Traceback (most recent call last)") && o.lines > 1:
-		o.pytrace = true
+		o.traced, o.pytrace = true, true
 		return true
 	case o.pytrace:
 		o.pytrace = false // the exception itself is the traceback's last line
@@ -119,7 +125,7 @@ func (o *openLine) continues(l *mayfly.LogLine, limit int) bool {
 
 func (a *assembly) close(o *openLine) {
 	l := o.line
-	l.Text = o.text.String()
+	l.Text = strings.TrimRight(o.text.String(), "\n")
 	if o.lines > 1 && l.Level == "" && isTrace(l.Text) {
 		l.Level = "error"
 	}
@@ -161,6 +167,11 @@ func (a *assembly) take(now time.Time) []mayfly.LogLine {
 	done := a.done
 	a.done = nil
 	return done
+}
+
+// rest gives out what is still open.
+func (a *assembly) rest() []mayfly.LogLine {
+	return a.take(time.Now().Add(time.Hour))
 }
 
 // waiting reports whether a line or a notice is still to come out.

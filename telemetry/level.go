@@ -56,13 +56,6 @@ func levelIn(text string) int {
 	for range 5 {
 		head = strings.TrimLeft(head, " \t[(|<")
 		w := word(head)
-		if w == "" {
-			if head == "" {
-				return 0
-			}
-			head = head[1:]
-			continue
-		}
 		if r := levelRank(w); r > 0 && levelSpelling(w, head[len(w):]) {
 			return r
 		}

@@ -1,0 +1,109 @@
+package telemetry
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mayfly-cloud/mayfly"
+)
+
+func assemble(lines ...string) []mayfly.LogLine {
+	a := newAssembly(Config{}.WithDefaults())
+	now := time.Now()
+	for _, t := range lines {
+		a.add(&mayfly.LogLine{App: "a", Function: "f", Instance: "i", Stream: mayfly.Stderr, Text: t}, now)
+	}
+	return a.rest()
+}
+
+func TestStackTracesStayTogether(t *testing.T) {
+	for name, c := range map[string]struct {
+		in   string
+		want []int // lines of each result
+	}{
+		"python":  {"before\nTraceback (most recent call last):\n  File \"app.py\", line 1, in handler\n    boom()\nValueError: no\nafter", []int{1, 4, 1}},
+		"chained": {"Traceback (most recent call last):\n  File \"a\"\nKeyError: 1\n\nDuring handling of the above exception, another exception occurred:\n\nTraceback (most recent call last):\n  File \"b\"\nValueError: no", []int{9}},
+		"node":    {"TypeError: x is not a function\n    at handler (/var/task/index.js:1:1)\n    at run (node:1)\nnext", []int{3, 1}},
+		"java":    {"java.lang.IllegalStateException: x\n\tat a.b(C.java:1)\nCaused by: y\n\tat d.e(F.java:2)", []int{4}},
+		"json":    {"{\"a\":1}\n{\"b\":2}", []int{1, 1}},
+		"plain":   {"one\ntwo\nthree", []int{1, 1, 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := assemble(strings.Split(c.in, "\n")...)
+			var lines []int
+			for _, l := range got {
+				lines = append(lines, strings.Count(l.Text, "\n")+1)
+				if strings.Count(l.Text, "\n") > 1 && l.Level != "error" {
+					t.Errorf("level %q of %q", l.Level, l.Text)
+				}
+			}
+			if len(lines) != len(c.want) {
+				t.Fatalf("got %v, want %v", lines, c.want)
+			}
+			for i := range lines {
+				if lines[i] != c.want[i] {
+					t.Fatalf("got %v, want %v", lines, c.want)
+				}
+			}
+		})
+	}
+}
+
+func TestLevels(t *testing.T) {
+	for text, want := range map[string]string{
+		"ERROR x":                               "error",
+		"[warn] x":                              "warn",
+		"error: x":                              "error",
+		"2026-01-02T03:04:05Z INFO started":     "info",
+		"2026-01-02 03:04:05,123 - WARNING - x": "warn",
+		`time=x level=debug msg="y"`:            "debug",
+		"an error in prose":                     "",
+		"all is well":                           "",
+		`{"level":"warning","msg":"x"}`:         "warn",
+		`{"severity": "CRITICAL"}`:              "error",
+		`{"level":30,"msg":"pino"}`:             "info",
+		"INFO:root:python logging":              "info",
+		"":                                      "",
+	} {
+		if got := levels[detectLevel(text)]; got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestFloodSaysWhatWasDropped(t *testing.T) {
+	a := newAssembly(Config{LinesPerSecond: 10}.WithDefaults())
+	now := time.Unix(1e9, 0)
+	say := func(function mayfly.FunctionName, stream mayfly.LogStream, n int) {
+		for range n {
+			a.add(&mayfly.LogLine{App: "a", Function: function, Stream: stream, Text: "x"}, now)
+		}
+	}
+	say("loud", mayfly.Stdout, 1000)
+	say("loud", mayfly.Platform, 5) // not limited
+	say("quiet", mayfly.Stdout, 1)
+	got := a.take(now)
+	now = now.Add(2 * time.Second)
+	got = append(got, a.take(now)...)
+	kept, notice := map[string]int{}, ""
+	for _, l := range got {
+		if strings.Contains(l.Text, "dropped") {
+			notice = l.Text
+			continue
+		}
+		kept[string(l.Function)+" "+string(l.Stream)]++
+	}
+	if !strings.HasPrefix(notice, "950 lines were dropped") || kept["loud stdout"] != 50 || kept["loud platform"] != 5 || kept["quiet stdout"] != 1 {
+		t.Errorf("notice %q, kept %v", notice, kept)
+	}
+}
+
+func TestLongLinesAreCut(t *testing.T) {
+	a := newAssembly(Config{LineBytes: 100}.WithDefaults())
+	a.add(&mayfly.LogLine{Stream: mayfly.Stdout, Text: strings.Repeat("é", 200)}, time.Now())
+	got := a.rest()
+	if len(got) != 1 || !strings.HasSuffix(got[0].Text, "(300 bytes cut)") {
+		t.Errorf("got %+v", got)
+	}
+}
