@@ -25,6 +25,7 @@ type conn struct {
 	server *Server
 	net    net.Conn
 	r      *bufio.Reader
+	last   bool // a poll was the last request; set before it is parked
 
 	parked bool           // guarded by Server.mu; waits for sendEvent, so no request may come
 	pipe   *io.PipeWriter // guarded by Server.mu; of a reply that streams
@@ -52,7 +53,10 @@ func (c *conn) serve() {
 		if c.isParked() {
 			return // a second request before the answer to the first
 		}
-		if err := c.route(&req); err != nil || req.close {
+		if c.route(&req) != nil {
+			return
+		}
+		if req.close && !c.last {
 			return
 		}
 	}
@@ -77,6 +81,7 @@ func (c *conn) route(req *request) error {
 		if err := req.discard(c.r); err != nil {
 			return err
 		}
+		c.last = req.close
 		return c.server.poll(c)
 	}
 	if string(path) == "init/error" {
@@ -148,11 +153,15 @@ func (c *conn) refuse(ref *refusal) error { return c.write(ref.answer()) }
 // buffers are for the heads of events.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
 
-// sendEvent answers a poll. It is called by the one that took c out of the
+// sendEvent answers a poll, and closes the connection where that was its last
+// request. It is called by the one that took c out of the
 // polls, and must not be called under Server.mu.
 func (c *conn) sendEvent(call *call) error {
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
+	if c.last {
+		defer c.close()
+	}
 	b := appendHead((*buf)[:0], call)
 	c.net.SetWriteDeadline(call.deadline)
 	if len(b)+len(call.Event) <= 16<<10 {

@@ -13,6 +13,9 @@ import (
 	"github.com/mayfly-cloud/mayfly/sandbox"
 )
 
+// Port is where programs find the Runtime API on their loopback.
+const Port = 9001
+
 // maxConns bounds the connections of one instance beyond one for each call it
 // may run at once: what a program holds open costs the daemon memory.
 const maxConns = 64
@@ -353,14 +356,27 @@ func (s *Server) stream(p *conn, c *call, meta *sandbox.Meta) (*io.PipeWriter, b
 	}
 	r, w := io.Pipe()
 	p.pipe = w
-	c.done <- outcome{reply: &sandbox.Reply{Body: r, Meta: meta}}
+	c.done <- outcome{reply: &sandbox.Reply{Body: &streamBody{r, func() { s.streamed(p, c) }}, Meta: meta}}
 	return w, true
 }
 
+// streamBody is what a caller reads. Its Close ends the call, however long the
+// program goes on writing.
+type streamBody struct {
+	*io.PipeReader
+	closed func()
+}
+
+func (b *streamBody) Close() error {
+	err := b.PipeReader.Close()
+	b.closed()
+	return err
+}
+
+// streamed ends a streaming call. It may be called twice.
 func (s *Server) streamed(p *conn, c *call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p.pipe = nil
 	if s.flying[c.ID] == c {
 		s.remember(c.ID)
 	}

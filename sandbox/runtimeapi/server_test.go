@@ -432,6 +432,37 @@ func TestHostileRequests(t *testing.T) {
 	}
 }
 
+// A client that wants its connection closed still gets its event.
+func TestPollWithClose(t *testing.T) {
+	for _, head := range []string{"HTTP/1.1\r\nConnection: close", "HTTP/1.0"} {
+		for _, first := range []bool{true, false} {
+			r := newRig(t, Config{})
+			var got <-chan result
+			if first {
+				got = r.call(&sandbox.Call{ID: "x", Event: []byte(`17`)})
+			}
+			nc, err := net.Dial("tcp", r.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintf(nc, "GET %sinvocation/next %s\r\n\r\n", prefix, head)
+			<-r.Ready()
+			if !first {
+				got = r.call(&sandbox.Call{ID: "x", Event: []byte(`17`)})
+			}
+			b, err := io.ReadAll(nc)
+			nc.Close()
+			if err != nil || !strings.HasSuffix(string(b), "\r\n\r\n17") {
+				t.Errorf("%q, %v", b, err)
+			}
+			r.post("invocation/x/response", strings.NewReader(`1`))
+			if res := <-got; res.err != nil {
+				t.Error(res.err)
+			}
+		}
+	}
+}
+
 func TestExpectContinue(t *testing.T) {
 	r := newRig(t, Config{})
 	got := r.call(&sandbox.Call{ID: "x", Event: []byte(`1`)})

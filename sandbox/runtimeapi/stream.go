@@ -3,9 +3,11 @@ package runtimeapi
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/sandbox"
@@ -36,10 +38,14 @@ func (c *conn) stream(req *request, call *call, body io.Reader) error {
 		return io.EOF
 	}
 	defer c.server.streamed(c, call)
-	if _, err := w.Write(rest); err != nil {
-		return err
+	_, err = w.Write(rest)
+	if err == nil {
+		_, err = io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{body}, *buf)
 	}
-	if _, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{body}, *buf); err != nil {
+	if errors.Is(err, io.ErrClosedPipe) {
+		err = c.unread(body)
+	}
+	if err != nil {
 		w.CloseWithError(c.server.cause(err))
 		return err
 	}
@@ -48,6 +54,27 @@ func (c *conn) stream(req *request, call *call, body io.Reader) error {
 	}
 	w.Close()
 	return c.accept()
+}
+
+// What a program may go on sending after its reader left, before its connection
+// is cut. Most programs take a cut connection for a reason to end.
+const (
+	unreadBytes = 16 << 20
+	unreadTime  = time.Second
+)
+
+// unread skips the rest of a body that nobody reads any more.
+func (c *conn) unread(body io.Reader) error {
+	c.net.SetReadDeadline(time.Now().Add(unreadTime))
+	defer c.net.SetReadDeadline(time.Time{})
+	n, err := io.CopyN(io.Discard, body, unreadBytes)
+	switch {
+	case err == io.EOF:
+		return nil
+	case n == unreadBytes:
+		return io.ErrClosedPipe
+	}
+	return err
 }
 
 // readPrelude reads what a stream says of itself before its body: the JSON
