@@ -1,0 +1,527 @@
+package frame
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/sandbox"
+)
+
+// readBuffer is small because there is one for each instance, idle ones too.
+const readBuffer = 8 << 10
+
+// recentCalls is how many finished calls a Conn remembers, for lines that code
+// prints after its reply.
+const recentCalls = 32
+
+// ErrClosed is why calls fail on a connection whose worker is gone.
+var ErrClosed = errors.New("the worker closed its connection")
+
+// A Conn is the daemon's end of a worker's socketpair. Its methods may be
+// called concurrently; Serve runs once.
+type Conn struct {
+	nc  *net.UnixConn
+	out *writer
+	log func(LogFrame)
+
+	hello  chan struct{} // closed by the worker's Hello
+	closed chan struct{} // closed when Serve returns
+
+	mu     sync.Mutex
+	err    error              // guarded by mu; set before closed is
+	last   uint32             // guarded by mu; the newest id
+	calls  map[uint32]*waiter // guarded by mu
+	recent [recentCalls]past  // guarded by mu
+	next   int                // guarded by mu; where in recent
+	ready  bool               // guarded by mu; Hello was seen
+}
+
+// LogFrame is a line that a worker printed. Call and Trace are those of the
+// call that printed it, empty where none did. Text is the receiver's.
+type LogFrame struct {
+	Call   string
+	Trace  mayfly.Trace
+	Stream mayfly.LogStream
+	Level  string
+	Text   []byte
+}
+
+type past struct {
+	id    uint32
+	call  string
+	trace mayfly.Trace
+}
+
+// A waiter is a request without an answer yet, or a stream that has not ended.
+type waiter struct {
+	call   string
+	trace  mayfly.Trace
+	answer chan Frame // capacity 1; gets exactly one frame
+	stream *stream    // guarded by Conn.mu; set at Head
+}
+
+// Pair makes a socketpair: the daemon's Conn, and the worker's end, which the
+// caller closes once the worker has it. log may be called until Serve returns.
+func Pair(log func(LogFrame)) (*Conn, *os.File, error) {
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socketpair", err)
+	}
+	ours, theirs := os.NewFile(uintptr(fds[0]), "worker"), os.NewFile(uintptr(fds[1]), "daemon")
+	c, err := newConn(ours, log)
+	if err != nil {
+		theirs.Close()
+		return nil, nil, err
+	}
+	return c, theirs, nil
+}
+
+// newConn takes over f.
+func newConn(f *os.File, log func(LogFrame)) (*Conn, error) {
+	defer f.Close()
+	nc, err := net.FileConn(f)
+	if err != nil {
+		return nil, err
+	}
+	uc, ok := nc.(*net.UnixConn)
+	if !ok {
+		nc.Close()
+		return nil, fmt.Errorf("a %T is not a Unix socket", nc)
+	}
+	w, err := newWriter(uc)
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return &Conn{
+		nc: uc, out: w, log: log,
+		hello: make(chan struct{}), closed: make(chan struct{}), calls: map[uint32]*waiter{},
+	}, nil
+}
+
+// Serve reads the worker's frames until its end closes or it breaks the
+// protocol; it then closes the connection and fails what still waits.
+func (c *Conn) Serve() {
+	err := c.serve()
+	c.nc.Close()
+	c.out.wg.Wait()
+	c.mu.Lock()
+	if c.err == nil {
+		c.err = err
+	}
+	calls := c.calls
+	c.calls = nil
+	close(c.closed)
+	c.mu.Unlock()
+	for _, w := range calls {
+		if w.stream != nil {
+			w.stream.end(c.err)
+		}
+	}
+}
+
+func (c *Conn) serve() error {
+	r := bufio.NewReaderSize(c.nc, readBuffer)
+	var f Frame
+	for {
+		if err := read(r, &f); err != nil {
+			if err == io.EOF || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET) {
+				return ErrClosed
+			}
+			return fmt.Errorf("the worker broke the protocol: %w", err)
+		}
+		if err := c.receive(&f); err != nil {
+			return fmt.Errorf("the worker broke the protocol: %w", err)
+		}
+	}
+}
+
+// receive hands one frame to whom it is for. A frame for nobody is dropped.
+func (c *Conn) receive(f *Frame) error {
+	switch f.Kind {
+	case Log:
+		c.line(f)
+		return nil
+	case Hello:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if !c.ready {
+			c.ready = true
+			close(c.hello)
+		}
+		return nil
+	case Chunk:
+		c.mu.Lock()
+		w := c.calls[f.ID]
+		c.mu.Unlock()
+		if w == nil || w.stream == nil {
+			return nil
+		}
+		return w.stream.put(f.Body)
+	case End:
+		if w := c.take(f.ID, true); w != nil {
+			w.stream.end(endError(f.Body))
+		}
+		return nil
+	case Head:
+		return c.head(f)
+	}
+	if w := c.take(f.ID, false); w != nil {
+		w.answer <- *f
+	}
+	return nil
+}
+
+// head begins a streamed reply.
+func (c *Conn) head(f *Frame) error {
+	if f.Flags&Whole != 0 {
+		if w := c.take(f.ID, false); w != nil {
+			w.answer <- *f
+		}
+		return nil
+	}
+	c.mu.Lock()
+	w := c.calls[f.ID]
+	if w == nil || w.stream != nil {
+		c.mu.Unlock()
+		return nil
+	}
+	w.stream = newStream(c, f.ID)
+	c.mu.Unlock()
+	if err := w.stream.put(f.Body); err != nil {
+		return err
+	}
+	w.answer <- *f
+	return nil
+}
+
+// take removes and returns the waiter of id, nil where there is none in that
+// state.
+func (c *Conn) take(id uint32, streaming bool) *waiter {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.calls[id]
+	if w == nil || (w.stream != nil) != streaming {
+		return nil
+	}
+	c.drop(id, w)
+	return w
+}
+
+// drop ends the bookkeeping of a call. c.mu is held.
+func (c *Conn) drop(id uint32, w *waiter) {
+	delete(c.calls, id)
+	if w.call == "" {
+		return
+	}
+	c.recent[c.next] = past{id, w.call, w.trace}
+	c.next = (c.next + 1) % recentCalls
+}
+
+// forget gives up on id: late frames for it are dropped.
+func (c *Conn) forget(id uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w := c.calls[id]; w != nil {
+		c.drop(id, w)
+	}
+}
+
+var (
+	streams = [4]mayfly.LogStream{mayfly.Stdout, mayfly.Stderr, mayfly.Platform, mayfly.Stdout}
+	levels  = [8]string{1: "debug", 2: "info", 3: "warn", 4: "error"}
+)
+
+func (c *Conn) line(f *Frame) {
+	l := LogFrame{Stream: streams[f.Flags&3], Level: levels[f.Flags>>2&7], Text: f.Body}
+	if f.ID != 0 {
+		c.mu.Lock()
+		if w := c.calls[f.ID]; w != nil {
+			l.Call, l.Trace = w.call, w.trace
+		} else {
+			l.Call, l.Trace = c.past(f.ID)
+		}
+		c.mu.Unlock()
+	}
+	c.log(l)
+}
+
+// past finds a finished call. c.mu is held.
+func (c *Conn) past(id uint32) (string, mayfly.Trace) {
+	for i := range c.recent {
+		if c.recent[i].id == id {
+			return c.recent[i].call, c.recent[i].trace
+		}
+	}
+	return "", mayfly.Trace{}
+}
+
+// Only is the call under way, where there is exactly one: what a program
+// prints past its worker then belongs to it.
+func (c *Conn) Only() (call string, trace mayfly.Trace) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.calls) != 1 {
+		return "", mayfly.Trace{}
+	}
+	for _, w := range c.calls {
+		return w.call, w.trace
+	}
+	return "", mayfly.Trace{}
+}
+
+// register makes an id for a request.
+func (c *Conn) register(w *waiter) (uint32, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.calls == nil {
+		return 0, c.err
+	}
+	for c.last++; c.last == 0 || c.calls[c.last] != nil; c.last++ {
+	}
+	c.calls[c.last] = w
+	return c.last, nil
+}
+
+// await waits for the answer to id.
+func (c *Conn) await(ctx context.Context, id uint32, w *waiter) (Frame, error) {
+	select {
+	case f := <-w.answer:
+		return f, nil
+	default:
+	}
+	select {
+	case f := <-w.answer:
+		return f, nil
+	case <-ctx.Done():
+		c.forget(id)
+		return Frame{}, ctx.Err()
+	case <-c.closed:
+	}
+	select { // an answer may have come before the end
+	case f := <-w.answer:
+		return f, nil
+	default:
+		return Frame{}, c.Err()
+	}
+}
+
+// request sends a frame that is answered by one.
+func (c *Conn) request(ctx context.Context, f *Frame, files []*os.File) (Frame, error) {
+	w := &waiter{answer: make(chan Frame, 1)}
+	id, err := c.register(w)
+	if err != nil {
+		return Frame{}, err
+	}
+	f.ID = id
+	if files == nil {
+		err = c.out.send(f)
+	} else {
+		err = c.out.fds(f, files)
+	}
+	if err != nil {
+		c.forget(id)
+		return Frame{}, err
+	}
+	return c.await(ctx, id, w)
+}
+
+// Hello waits until the worker has started.
+func (c *Conn) Hello(ctx context.Context) error {
+	select {
+	case <-c.hello:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.closed:
+		return c.Err()
+	}
+}
+
+// Load gives the worker its function and waits until it has initialised. A
+// *mayfly.FunctionError is the user's failure.
+func (c *Conn) Load(ctx context.Context, load any) (json.RawMessage, error) {
+	body, err := json.Marshal(load)
+	if err != nil {
+		return nil, err
+	}
+	f, err := c.request(ctx, &Frame{Kind: Load, Body: body}, nil)
+	switch {
+	case err != nil:
+		return nil, err
+	case f.Kind == Loaded:
+		return f.Body, nil
+	case f.Kind == Failed:
+		return nil, functionError(f.Body)
+	}
+	return nil, fmt.Errorf("the worker answered a load with a frame of kind %d", f.Kind)
+}
+
+// Fork asks a template for a child that gets the files, and returns what the
+// template says of it.
+func (c *Conn) Fork(ctx context.Context, order any, files []*os.File) (json.RawMessage, error) {
+	body, err := json.Marshal(order)
+	if err != nil {
+		return nil, err
+	}
+	f, err := c.request(ctx, &Frame{Kind: Fork, Body: body}, files)
+	switch {
+	case err != nil:
+		return nil, err
+	case f.Kind == Forked:
+		return f.Body, nil
+	case f.Kind == Error:
+		return nil, functionError(f.Body)
+	}
+	return nil, fmt.Errorf("the template answered a fork with a frame of kind %d", f.Kind)
+}
+
+// Call runs the handler once. ctx bounds a streamed body as well as the wait
+// for its head.
+func (c *Conn) Call(ctx context.Context, call *sandbox.Call) (*sandbox.Reply, error) {
+	w := &waiter{call: call.ID, trace: call.Trace, answer: make(chan Frame, 1)}
+	id, err := c.register(w)
+	if err != nil {
+		return nil, err
+	}
+	f := Frame{ID: id, Kind: Call, Head: fields(call), Body: call.Event}
+	if call.HTTP {
+		f.Flags = HTTP
+	}
+	if err := c.out.send(&f); err != nil {
+		c.forget(id)
+		return nil, err
+	}
+	f, err = c.await(ctx, id, w)
+	if err != nil {
+		if ctx.Err() != nil {
+			c.cancel(id)
+		}
+		return nil, err
+	}
+	return c.reply(ctx, &f, w)
+}
+
+// reply turns the answer to a call into what callers see.
+func (c *Conn) reply(ctx context.Context, f *Frame, w *waiter) (*sandbox.Reply, error) {
+	switch f.Kind {
+	case Result:
+		if !json.Valid(f.Body) {
+			return nil, &mayfly.FunctionError{Type: mayfly.ErrorTypeMarshal, Message: "the reply is not JSON"}
+		}
+		return &sandbox.Reply{Payload: f.Body}, nil
+	case Error:
+		return nil, functionError(f.Body)
+	case Head:
+		return c.streamed(ctx, f, w)
+	}
+	return nil, fmt.Errorf("the worker answered a call with a frame of kind %d", f.Kind)
+}
+
+// streamed is a reply that began with a Head. w.stream is not written after
+// its answer, so that no lock is needed to read it.
+func (c *Conn) streamed(ctx context.Context, f *Frame, w *waiter) (*sandbox.Reply, error) {
+	meta, err := parseMeta(f.Head)
+	switch {
+	case err != nil && w.stream != nil:
+		w.stream.Close()
+		return nil, err
+	case err != nil:
+		return nil, err
+	case w.stream == nil:
+		return &sandbox.Reply{Meta: meta, Body: whole(f.Body)}, nil
+	}
+	w.stream.watch(ctx)
+	return &sandbox.Reply{Meta: meta, Body: w.stream}, nil
+}
+
+// cancel tells the worker that nobody waits for id any more.
+func (c *Conn) cancel(id uint32) {
+	_ = c.out.send(&Frame{ID: id, Kind: Cancel}) // a closed connection has nothing to cancel
+}
+
+// Close ends the connection; Serve then returns. It may be called twice.
+func (c *Conn) Close() {
+	c.mu.Lock()
+	if c.err == nil {
+		c.err = sandbox.ErrStopped
+	}
+	c.mu.Unlock()
+	c.nc.Close()
+}
+
+// Closed is closed once Serve has returned.
+func (c *Conn) Closed() <-chan struct{} { return c.closed }
+
+// Err is why the connection ended, nil while it has not.
+func (c *Conn) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// lineless keeps a value within its line of a head, and a head within its size.
+var lineless = strings.NewReplacer("\n", " ", "\r", " ")
+
+func field(b []byte, s string) []byte {
+	if len(s) > 2048 {
+		s = s[:2048]
+	}
+	if strings.ContainsAny(s, "\r\n") {
+		s = lineless.Replace(s)
+	}
+	return append(append(b, s...), '\n')
+}
+
+// fields is the head of a Call: request id, X-Ray trace header, deadline in
+// milliseconds since 1970 (0: none), ARN, trigger, attempt, traceparent.
+func fields(call *sandbox.Call) []byte {
+	b := make([]byte, 0, 384)
+	b = field(b, call.ID)
+	b = field(b, call.Trace.XRay())
+	b = strconv.AppendInt(b, deadline(call.Deadline), 10)
+	b = append(b, '\n')
+	b = field(b, call.ARN)
+	b = field(b, string(call.Trigger))
+	b = strconv.AppendInt(b, int64(call.Attempt), 10)
+	b = append(b, '\n')
+	if call.Trace.ID != "" {
+		b = append(b, call.Trace.Header()...)
+	}
+	return b
+}
+
+func deadline(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+// functionError reads the error of a worker, which may have sent anything.
+func functionError(body []byte) error {
+	var e mayfly.FunctionError
+	if err := json.Unmarshal(body, &e); err != nil || e.Type == "" {
+		return &mayfly.FunctionError{Type: "Error", Message: "the function failed and did not say how"}
+	}
+	return &e
+}
+
+func endError(body []byte) error {
+	if len(body) == 0 {
+		return io.EOF
+	}
+	return functionError(body)
+}

@@ -1,0 +1,227 @@
+package frame
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/mayfly-cloud/mayfly"
+)
+
+// trim is how often a stock looks whether it holds more than is wanted.
+const trim = 10 * time.Second
+
+// retry is how long a stock waits after a worker could not be started ahead.
+const retry = 5 * time.Second
+
+// StockConfig configures a Stock.
+type StockConfig struct {
+	Make   func(ctx context.Context) (*Worker, error) // an anonymous worker
+	Least  int                                        // kept from Open on, whatever the demand; default 1
+	Memory mayfly.Bytes                               // what the stock may hold; default 256 MiB
+	Each   mayfly.Bytes                               // what one worker holds, until one was measured; default 32 MiB
+	Log    *slog.Logger
+}
+
+// A Stock keeps anonymous workers started ahead of need. Its methods may be
+// called concurrently. It holds nothing, and runs no goroutine, until Open.
+type Stock struct {
+	cfg    StockConfig
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	mu     sync.Mutex
+	open   bool         // guarded by mu
+	closed bool         // guarded by mu
+	ready  []*Worker    // guarded by mu; the oldest first
+	demand demand       // guarded by mu
+	each   mayfly.Bytes // guarded by mu
+	filler bool         // guarded by mu; a goroutine makes workers
+	direct int          // guarded by mu; starts under way outside the stock
+	failed time.Time    // guarded by mu
+	timer  *time.Timer  // guarded by mu
+	wg     sync.WaitGroup
+}
+
+// NewStock makes a stock.
+func NewStock(cfg StockConfig) *Stock {
+	if cfg.Least == 0 {
+		cfg.Least = 1
+	}
+	if cfg.Memory == 0 {
+		cfg.Memory = 256 * mayfly.MiB
+	}
+	if cfg.Each == 0 {
+		cfg.Each = 32 * mayfly.MiB
+	}
+	s := &Stock{cfg: cfg, each: cfg.Each}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+// Open begins to keep workers. It may be called again.
+func (s *Stock) Open() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.open {
+		return
+	}
+	s.open = true
+	s.timer = time.AfterFunc(trim, s.trim)
+	s.fill()
+}
+
+// Take counts a start and hands out a worker, nil where none is ready. The
+// caller then starts its own, and calls done once it has: the stock does not
+// compete with starts that somebody waits for.
+func (s *Stock) Take() (w *Worker, done func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.demand.start(time.Now())
+	for len(s.ready) > 0 && w == nil {
+		w, s.ready = s.ready[0], s.ready[1:]
+		if !w.Alive() {
+			w = nil
+		}
+	}
+	if s.direct++; w == nil {
+		return nil, s.finished
+	}
+	if u := w.Usage().Memory; u > 0 {
+		s.each = u
+	}
+	return w, s.finished
+}
+
+func (s *Stock) finished() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.direct--
+	s.fill()
+}
+
+// want is how many to hold. s.mu is held.
+func (s *Stock) want() int {
+	if !s.open || s.closed {
+		return 0
+	}
+	return s.demand.want(time.Now(), s.cfg.Least, max(1, int(s.cfg.Memory/max(1, s.each))))
+}
+
+// fill starts the goroutine that makes workers, where some are missing. s.mu is
+// held.
+func (s *Stock) fill() {
+	if s.filler || s.direct > 0 || len(s.ready) >= s.want() || time.Since(s.failed) < retry {
+		return
+	}
+	s.filler = true
+	s.wg.Add(1)
+	go s.make()
+}
+
+// make adds workers until there are enough or somebody waits for a start.
+func (s *Stock) make() {
+	defer s.wg.Done()
+	for {
+		w, err := s.begin()
+		s.mu.Lock()
+		if err != nil {
+			s.failed = time.Now()
+			if s.ctx.Err() == nil {
+				s.cfg.Log.Warn("worker not started ahead", "error", err)
+			}
+		}
+		if w != nil && !s.closed {
+			s.ready = append(s.ready, w)
+			w = nil
+		}
+		more := err == nil && s.direct == 0 && len(s.ready) < s.want()
+		s.filler = more
+		s.mu.Unlock()
+		if w != nil {
+			stopNow(w)
+		}
+		if !more {
+			return
+		}
+	}
+}
+
+// begin starts one worker and waits until its interpreter is ready.
+func (s *Stock) begin() (*Worker, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, 30*time.Second)
+	defer cancel()
+	w, err := s.cfg.Make(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.Hello(ctx); err != nil {
+		stopNow(w)
+		return nil, err
+	}
+	return w, nil
+}
+
+// trim ends workers beyond what is wanted and replaces those that died.
+func (s *Stock) trim() {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return
+	}
+	s.ready = alive(s.ready)
+	var surplus []*Worker
+	if n := len(s.ready) - s.want(); n > 0 {
+		surplus, s.ready = s.ready[:n:n], s.ready[n:]
+	}
+	s.fill()
+	s.timer.Reset(trim)
+	s.wg.Add(1)
+	s.mu.Unlock()
+	defer s.wg.Done()
+	for _, w := range surplus {
+		stopNow(w)
+	}
+}
+
+func alive(ws []*Worker) []*Worker {
+	kept := ws[:0]
+	for _, w := range ws {
+		if w.Alive() {
+			kept = append(kept, w)
+		}
+	}
+	return kept
+}
+
+// Ready is how many workers wait.
+func (s *Stock) Ready() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.ready)
+}
+
+// Close ends all that the stock holds. It may be called twice.
+func (s *Stock) Close() {
+	s.mu.Lock()
+	s.closed = true
+	rest := s.ready
+	s.ready = nil
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	s.mu.Unlock()
+	s.cancel()
+	s.wg.Wait()
+	for _, w := range rest {
+		stopNow(w)
+	}
+}
+
+// stopNow ends a worker that holds nobody's work.
+func stopNow(w *Worker) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = w.Stop(ctx) // by force it cannot fail
+}

@@ -1,0 +1,174 @@
+package python
+
+import (
+	"context"
+	"sync"
+
+	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/sandbox"
+	"github.com/mayfly-cloud/mayfly/sandbox/frame"
+	"github.com/mayfly-cloud/mayfly/sandbox/process"
+)
+
+// Driver runs Python functions.
+type Driver struct {
+	cfg Config
+
+	once    sync.Once
+	machine *interpreter // set by once
+	found   error        // set by once
+
+	mu       sync.Mutex
+	closed   bool                       // guarded by mu
+	starters map[string]*frame.Starter  // guarded by mu; by interpreter
+	stock    *frame.Stock               // guarded by mu; of the machine's interpreter
+	prepared map[string]map[string]bool // guarded by mu; digest → what was tried of it
+}
+
+var _ sandbox.Driver = (*Driver)(nil)
+
+// New makes a driver. It starts nothing.
+func New(cfg Config) *Driver {
+	return &Driver{cfg: cfg.WithDefaults(), starters: map[string]*frame.Starter{}, prepared: map[string]map[string]bool{}}
+}
+
+// Runtime is mayfly.Python.
+func (d *Driver) Runtime() mayfly.Runtime { return mayfly.Python }
+
+// Check looks for an interpreter.
+func (d *Driver) Check(ctx context.Context) error {
+	_, err := d.interpreter(ctx)
+	return err
+}
+
+func (d *Driver) interpreter(ctx context.Context) (*interpreter, error) {
+	d.once.Do(func() { d.machine, d.found = find(context.WithoutCancel(ctx), d.cfg.Interpreter) })
+	return d.machine, d.found
+}
+
+// starter returns what starts workers for a bundle.
+func (d *Driver) starter(ctx context.Context, spec *sandbox.Spec) (*frame.Starter, error) {
+	machine, err := d.interpreter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p, err := choose(ctx, machine, spec.Dir)
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, mayfly.Errorf(mayfly.Unavailable, "start Python", "the daemon is stopping")
+	}
+	if s := d.starters[p.Path]; s != nil {
+		return s, nil
+	}
+	files, err := writeOut(ctx, d.cfg.Dir, p)
+	if err != nil {
+		return nil, mayfly.Errorf(mayfly.Internal, "start Python", "the worker's files could not be written: %w", err)
+	}
+	s := d.newStarter(p, files)
+	if p == machine && d.cfg.Ahead > 0 {
+		s.Stock = frame.NewStock(frame.StockConfig{Make: s.Anonymous, Memory: d.cfg.Ahead, Each: 16 * mayfly.MiB, Log: d.cfg.Log})
+		s.Stock.Open()
+		d.stock = s.Stock
+	}
+	d.starters[p.Path] = s
+	return s, nil
+}
+
+func (d *Driver) newStarter(p *interpreter, files string) *frame.Starter {
+	return &frame.Starter{
+		Launch: func(ctx context.Context, cmd process.Command) (frame.Program, error) {
+			return d.cfg.Launcher.Start(ctx, cmd)
+		},
+		Engine: "AWS_Lambda_python" + p.name(),
+		Log:    d.cfg.Log,
+		Command: func(spec *sandbox.Spec) process.Command {
+			cmd := process.Command{
+				Path:  p.Path,
+				Args:  []string{"-E", "-s", "-B", "-X", "utf8", insideDir + "/start.py"},
+				Env:   frame.BaseEnv(),
+				Dir:   "/",
+				Binds: append(p.binds(), process.Bind{Source: files, Target: insideDir}),
+			}
+			if spec == nil {
+				cmd.Args = append(cmd.Args, "ahead")
+			}
+			return cmd
+		},
+	}
+}
+
+// Prepare starts the function once, to see whether it can.
+func (d *Driver) Prepare(ctx context.Context, spec *sandbox.Spec) error {
+	key := trialKey(spec)
+	d.mu.Lock()
+	done := d.prepared[spec.Digest][key]
+	d.mu.Unlock()
+	if done {
+		return nil
+	}
+	if err := d.try(ctx, spec); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.prepared[spec.Digest] == nil {
+		d.prepared[spec.Digest] = map[string]bool{}
+	}
+	d.prepared[spec.Digest][key] = true
+	return nil
+}
+
+func (d *Driver) try(ctx context.Context, spec *sandbox.Spec) error {
+	w, err := d.start(ctx, spec, silent{})
+	if err != nil {
+		return err
+	}
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	return w.Stop(gone)
+}
+
+// silent is the output of a trial, whose failure is told by its error.
+type silent struct{}
+
+func (silent) Log(mayfly.LogLine) {}
+
+// Start returns an instance.
+func (d *Driver) Start(ctx context.Context, spec *sandbox.Spec, out sandbox.Output) (sandbox.Instance, error) {
+	w, err := d.start(ctx, spec, out)
+	if err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+func (d *Driver) start(ctx context.Context, spec *sandbox.Spec, out sandbox.Output) (*frame.Worker, error) {
+	s, err := d.starter(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	return s.Start(ctx, spec, out, true)
+}
+
+// Forget drops what is known of a version.
+func (d *Driver) Forget(spec *sandbox.Spec) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.prepared, spec.Digest)
+}
+
+// Close ends what was started ahead. It may be called twice.
+func (d *Driver) Close() error {
+	d.mu.Lock()
+	d.closed = true
+	stock := d.stock
+	d.mu.Unlock()
+	if stock != nil {
+		stock.Close()
+	}
+	return nil
+}

@@ -1,0 +1,94 @@
+package python_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/sandbox"
+	"github.com/mayfly-cloud/mayfly/sandbox/process"
+	"github.com/mayfly-cloud/mayfly/sandbox/python"
+	"github.com/mayfly-cloud/mayfly/sandbox/sandboxtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// newDriver is a driver over ordinary processes: the walls have tests of their
+// own.
+func newDriver(t testing.TB) *python.Driver {
+	t.Helper()
+	dir := t.TempDir()
+	l, err := process.New(process.Config{Dir: filepath.Join(dir, "cells"), Walls: process.WallsNone})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := python.New(python.Config{Launcher: l, Dir: filepath.Join(dir, "python")})
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return d
+}
+
+// bundle writes files and returns a version with handler.
+func bundle(t testing.TB, handler string, files map[string]string) *sandbox.Spec {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &sandbox.Spec{Runtime: mayfly.Python, Handler: handler, Dir: dir, Env: map[string]string{}}
+}
+
+func maker(code string, change func(*sandbox.Spec)) sandboxtest.Maker {
+	return func(t *testing.T) *sandbox.Spec {
+		s := bundle(t, "app.handler", map[string]string{"app.py": code})
+		if change != nil {
+			change(s)
+		}
+		return s
+	}
+}
+
+func TestContract(t *testing.T) {
+	sandboxtest.Run(t, sandboxtest.Suite{
+		Driver: func(t *testing.T) sandbox.Driver { return newDriver(t) },
+		Echo:   maker("def handler(event, context):\n    return event\n", nil),
+		Error:  maker("def handler(event, context):\n    raise ValueError('deliberate')\n", nil),
+		Exit:   maker("import sys\ndef handler(event, context):\n    sys.exit(3)\n", nil),
+		Hang:   maker("import time\ndef handler(event, context):\n    while True: time.sleep(1)\n", nil),
+		Sleep: maker("import time\ndef handler(event, context):\n    time.sleep(0.3)\n    return event\n",
+			func(s *sandbox.Spec) { s.PerInstance = 4 }),
+		Stream: maker(`
+def handler(event, context):
+    yield {"statusCode": 201, "headers": {"x-test": "yes"}}
+    for s in ("one", "two", "three"):
+        yield s
+`, nil),
+		Endless: maker("def handler(event, context):\n    while True: yield b'x' * 1000\n", nil),
+		Memory: maker("def handler(event, context):\n    kept = []\n    while True: kept.append(bytearray(b'x' * (1 << 20)))\n",
+			func(s *sandbox.Spec) { s.Memory = 64 * mayfly.MiB }),
+		Print:   maker("def handler(event, context):\n    print(event['line'])\n    return event\n", nil),
+		Flood:   maker("def handler(event, context):\n    for _ in range(1 << 20): print('x' * 99)\n    return event\n", nil),
+		NotJSON: maker("def handler(event, context):\n    return {1, 2}\n", nil),
+		Broken:  maker("def handler(event, context)\n    return event\n", nil),
+		Context: maker(`
+import os
+def handler(event, context):
+    return {"id": context.aws_request_id, "remaining": context.get_remaining_time_in_millis(), "env": os.environ["PROBE"]}
+`, func(s *sandbox.Spec) { s.Env["PROBE"] = "seen" }),
+	})
+}

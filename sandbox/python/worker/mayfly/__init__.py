@@ -1,0 +1,1 @@
+"""Mayfly's services for functions."""
