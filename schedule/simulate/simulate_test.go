@@ -121,7 +121,7 @@ func TestCountsSurviveWritingAndReading(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(back.Functions) != 30 || back.Length != s.Length {
+	if len(back.Functions) != 30 || back.Length != s.Length || !back.Synthetic {
 		t.Fatalf("%d functions, %v", len(back.Functions), back.Length)
 	}
 	for i := range s.Functions {

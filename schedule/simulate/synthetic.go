@@ -43,10 +43,14 @@ func (s Synthetic) Trace() *Trace {
 	t := &Trace{Length: s.Length, Synthetic: true}
 	for i := range s.Functions {
 		rnd := newRandom(fmt.Sprintf("%d/%d", s.Seed, i))
-		t.Functions = append(t.Functions, s.function(fmt.Sprintf("synthetic/f%04d", i), rnd))
+		t.Functions = append(t.Functions, s.function(fmt.Sprintf(syntheticApp+"f%04d", i), rnd))
 	}
 	return t
 }
+
+// syntheticApp is before the names of made functions, so that a trace that was
+// written to a file is still known for what it is.
+const syntheticApp = "synthetic/"
 
 const day = 24 * time.Hour
 

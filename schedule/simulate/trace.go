@@ -62,13 +62,20 @@ func Read(r io.Reader) (*Trace, error) {
 		return nil, mayfly.Errorf(mayfly.Invalid, "read trace", "no first line with the names of columns: %w", err)
 	}
 	cols := columns(slices.Clone(header))
+	var t *Trace
 	switch {
 	case len(cols.minutes) > 0:
-		return readCounts(in, cols)
+		t, err = readCounts(in, cols)
 	case cols.end >= 0 && cols.function >= 0:
-		return readCalls(in, cols)
+		t, err = readCalls(in, cols)
+	default:
+		return nil, mayfly.Errorf(mayfly.Invalid, "read trace", "line 1 has neither columns 1, 2, 3, … of minutes nor end_timestamp and duration")
 	}
-	return nil, mayfly.Errorf(mayfly.Invalid, "read trace", "line 1 has neither columns 1, 2, 3, … of minutes nor end_timestamp and duration")
+	if err != nil {
+		return nil, err
+	}
+	t.Synthetic = !slices.ContainsFunc(t.Functions, func(f Function) bool { return !strings.HasPrefix(f.Name, syntheticApp) })
+	return t, nil
 }
 
 // layout is where columns are; -1 where one is missing.
