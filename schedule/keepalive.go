@@ -53,7 +53,7 @@ func (w Window) overlap(d time.Duration) time.Duration {
 //
 //	          Arrive                 Idle
 //	idle ────────────────▶ busy ────────────────▶ idle, with a Window
-//	   ◀── Plan, when a prewarmed instance was not needed
+//	   ◀── Plan, when a prewarmed instance was not needed; or Wanted, now and then
 //
 // It takes 64 bytes, and 512 more once an idle time was seen.
 type KeepAlive struct {
@@ -115,6 +115,26 @@ func (k *KeepAlive) Idle(now time.Time, firings ...time.Time) Window {
 func (k *KeepAlive) Plan(now time.Time, firings ...time.Time) Window {
 	past := k.elapsed(now)
 	return k.grant(now, k.byHistogram().from(past).known(now, firings))
+}
+
+// Wanted reports whether an instance is worth having at now: for a pool that
+// looks again and again instead of setting timers, while no call runs. It is
+// false for a function of which nothing is known.
+func (k *KeepAlive) Wanted(now time.Time, firings ...time.Time) bool {
+	return k.wanted(now, func() Window { return k.Plan(now, firings...) })
+}
+
+// wanted plans again where the window in force has passed and another may follow.
+func (k *KeepAlive) wanted(now time.Time, plan func() Window) bool {
+	if k.idle == 0 {
+		return false
+	}
+	since := time.Duration(now.UnixNano() - k.planned)
+	w := k.window.window()
+	if w.Prewarm > 0 && since >= w.Until {
+		w, since = plan(), 0
+	}
+	return since < w.Keep || w.Prewarm > 0 && since >= w.Prewarm && since < w.Until
 }
 
 // Samples is how many idle times were seen.

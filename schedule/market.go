@@ -124,6 +124,12 @@ func (m *Market) Plan(k *KeepAlive, now time.Time, w Worth, firings ...time.Time
 	return k.grant(now, k.priced(k.elapsed(now), rent).known(now, firings))
 }
 
+// Wanted reports whether an instance of k's function is worth having at now, as
+// KeepAlive.Wanted.
+func (m *Market) Wanted(k *KeepAlive, now time.Time, w Worth, firings ...time.Time) bool {
+	return k.wanted(now, func() Window { return m.Plan(k, now, w, firings...) })
+}
+
 func (w Worth) withDefaults() Worth {
 	if w.Size <= 0 {
 		w.Size = defaultSize

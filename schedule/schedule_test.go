@@ -87,6 +87,27 @@ func TestBusyFunctionIsNotIdle(t *testing.T) {
 	}
 }
 
+// TestWantedFollowsWindows looks at a function whose schedule fires in an hour.
+func TestWantedFollowsWindows(t *testing.T) {
+	k, m, w := NewKeepAlive(), NewMarket(0), Worth{}
+	if m.Wanted(k, start, w) {
+		t.Error("wanted though never called")
+	}
+	m.Arrive(k, start, w)
+	keep := m.Idle(k, start, w, start.Add(time.Hour)).Keep
+	for _, c := range []struct {
+		at   time.Duration
+		want bool
+	}{
+		{0, true}, {keep - 1, true}, {keep, false}, {time.Hour - scheduleLead - 1, false},
+		{time.Hour - scheduleLead, true}, {time.Hour, true}, {time.Hour + scheduleGrace, false},
+	} {
+		if got := m.Wanted(k, start.Add(c.at), w); got != c.want {
+			t.Errorf("after %v: %v", c.at, got)
+		}
+	}
+}
+
 func TestClockThatGoesBack(t *testing.T) {
 	k := NewKeepAlive()
 	k.Idle(start)
