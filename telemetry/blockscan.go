@@ -31,6 +31,7 @@ func parseColumns(raw []byte) (columns, error) {
 // cursor walks the rows of a block's columns.
 type cursor struct {
 	columns
+	at   [7]int // where each column goes on
 	time int64
 	bad  bool
 }
@@ -58,17 +59,17 @@ func (c *cursor) next() (r row, ok bool) {
 }
 
 func (c *cursor) uvarint(i int) uint64 {
-	col := c.col[i]
-	if len(col) > 0 && col[0] < 0x80 { // most values are small
-		c.col[i] = col[1:]
-		return uint64(col[0])
+	col, at := c.col[i], c.at[i]
+	if at < len(col) && col[at] < 0x80 { // most values are small
+		c.at[i]++
+		return uint64(col[at])
 	}
-	v, n := binary.Uvarint(col)
+	v, n := binary.Uvarint(col[min(at, len(col)):])
 	if n <= 0 {
 		c.bad = true
 		return 0
 	}
-	c.col[i] = col[n:]
+	c.at[i] += n
 	return v
 }
 
@@ -132,11 +133,22 @@ func (s *blockScan[T]) run(add func(time int64, row T)) error {
 	if sources == nil {
 		return nil
 	}
-	hits, err := s.candidates(cursor{columns: cols}, sources)
+	var bodies []byte
+	if len(s.f.contains) > 0 { // most blocks of a search end here
+		if bodies, err = s.r.load(s.b, 2); err != nil || !s.f.bodyMatches(bodies) {
+			return err
+		}
+	}
+	hits, err := s.candidates(&cursor{columns: cols}, sources)
 	if err != nil || len(hits) == 0 {
 		return err
 	}
-	return s.bodies(cols.sources, hits, add)
+	if bodies == nil {
+		if bodies, err = s.r.load(s.b, 2); err != nil {
+			return err
+		}
+	}
+	return s.rows(cols.sources, bodies, hits, add)
 }
 
 // filtered reports false where the block cannot hold a row with the ids.
@@ -197,7 +209,7 @@ type hit struct {
 	from int
 }
 
-func (s *blockScan[T]) candidates(c cursor, sources []bool) ([]hit, error) {
+func (s *blockScan[T]) candidates(c *cursor, sources []bool) ([]hit, error) {
 	var hits []hit
 	from := 0
 	for range s.b.rows {
@@ -235,11 +247,8 @@ func (s *blockScan[T]) order(hits []hit) {
 	})
 }
 
-func (s *blockScan[T]) bodies(sources []sourceKey, hits []hit, add func(int64, T)) error {
-	bodies, err := s.r.load(s.b, 2)
-	if err != nil {
-		return err
-	}
+// rows decodes the rows of hits whose bodies match.
+func (s *blockScan[T]) rows(sources []sourceKey, bodies []byte, hits []hit, add func(int64, T)) error {
 	s.order(hits)
 	left := s.f.limit // 0 never comes back to 0
 	for _, h := range hits {
