@@ -224,7 +224,7 @@ func (l *Lane) fail(h *holding, at int64, last Attempt) {
 	l.remember(f)
 	entry := *f
 	l.shard.fails = append(l.shard.fails, &entry)
-	l.shard.kick()
+	l.shard.settled()
 	l.again(h.ref, at)
 }
 
@@ -263,7 +263,7 @@ func (l *Lane) finish(r ref) bool {
 	l.total--
 	l.release(r)
 	s.done = append(s.done, r.num)
-	s.kick()
+	s.settled()
 	return true
 }
 

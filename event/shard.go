@@ -27,6 +27,13 @@ const (
 
 const truncateEvery = time.Second
 
+// What was finished or failed is written with the next put, or after a moment:
+// a write of its own for each would halve what the disk can take in.
+const (
+	settleAfter = 5 * time.Millisecond
+	settleMost  = 1024
+)
+
 // shard is one log and its index. One goroutine (run) writes the log.
 type shard struct {
 	index int
@@ -47,6 +54,7 @@ type shard struct {
 	token   uint64
 	last    uint64 // sequence number of the last record
 	cutAt   uint64 // the log was cut before it
+	settle  int64  // Unix ms at which done and fails are written; 0 none waits
 	closed  bool
 
 	puts  []*put
@@ -91,6 +99,19 @@ func (s *shard) kick() {
 	case s.wakeup <- struct{}{}:
 	default:
 	}
+}
+
+// settled tells run that done or fails has something, with the lock held.
+func (s *shard) settled() {
+	switch {
+	case len(s.done)+len(s.fails) >= settleMost:
+		s.settle = 1
+	case s.settle == 0:
+		s.settle = time.Now().Add(settleAfter).UnixMilli()
+	default:
+		return
+	}
+	s.alarm(s.settle)
 }
 
 // alarm tells run that something is due at a time, with the lock held.
@@ -175,9 +196,21 @@ func (s *shard) run(ctx context.Context) error {
 		}
 		// Where the engine refuses, what must be written stays and is tried
 		// again with the next put or tick.
-		s.write(ctx, nil)
+		if s.waits() {
+			s.write(ctx, nil)
+		}
 		timer.Reset(s.fire())
 	}
+}
+
+// waits reports whether a record should be written now.
+func (s *shard) waits() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed && len(s.fails)+len(s.done) > 0 {
+		return true
+	}
+	return len(s.puts) > 0 || s.settle > 0 && s.settle <= time.Now().UnixMilli()
 }
 
 // fire wakes all that is due and returns how long until the next.
@@ -189,11 +222,13 @@ func (s *shard) fire() time.Duration {
 		d := heap.Pop(&s.due).(due)
 		d.lane.wake(d.ref)
 	}
-	if len(s.due) == 0 {
-		s.nextDue = 0
+	s.nextDue = s.settle
+	if len(s.due) > 0 && (s.nextDue == 0 || s.due[0].at < s.nextDue) {
+		s.nextDue = s.due[0].at
+	}
+	if s.nextDue == 0 {
 		return time.Hour
 	}
-	s.nextDue = s.due[0].at
 	return time.Until(fromMillis(s.nextDue)) + time.Millisecond
 }
 
@@ -248,6 +283,9 @@ func (s *shard) cut(moves []*Item) *batch {
 	b.fails, s.fails = s.fails[:n:n], s.fails[n:]
 	n = min(len(s.done), 16384)
 	b.done, s.done = s.done[:n:n], s.done[n:]
+	if len(s.done)+len(s.fails) == 0 {
+		s.settle = 0
+	}
 	return b
 }
 
@@ -288,10 +326,7 @@ func (s *shard) write(ctx context.Context, moves []*Item) bool {
 		for _, p := range b.puts {
 			p.err <- nil
 		}
-		s.mu.Lock()
-		more := len(s.puts)+len(s.fails)+len(s.done) > 0
-		s.mu.Unlock()
-		if !more {
+		if !s.waits() {
 			return true
 		}
 	}
@@ -345,6 +380,9 @@ func (s *shard) refused(b *batch, err error) {
 	s.mu.Lock()
 	s.fails = append(b.fails, s.fails...)
 	s.done = append(b.done, s.done...)
+	if len(s.done)+len(s.fails) > 0 {
+		s.settle = time.Now().Add(time.Second).UnixMilli()
+	}
 	refused := append(b.puts, s.puts...)
 	s.puts = nil
 	for _, p := range refused {
