@@ -19,6 +19,9 @@ type Retention struct {
 type Config struct {
 	Dir string       // made where it is missing; required
 	Log *slog.Logger // default: discards
+	// Authorizer decides who may read over the API. Default: administrators and
+	// the platform.
+	Authorizer Authorizer
 
 	Logs        Retention // default 7 days, 2 GiB
 	Spans       Retention // default 3 days, 1 GiB

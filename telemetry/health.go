@@ -1,29 +1,29 @@
 package telemetry
 
-// Health is how the store fares. Counts are since it was opened.
-type Health struct {
-	Shed      Counts  `json:"shed"`       // rows given up for want of time or of a working disk
-	Sampled   int64   `json:"sampled"`    // spans that the sampler let go
-	SpanShare float64 `json:"span_share"` // of ordinary traces that are kept now
-	Damaged   int64   `json:"damaged"`    // blocks that could not be read
-	Disk      Counts  `json:"disk_bytes"`
-	Failure   string  `json:"failure,omitempty"` // of the last write; empty where it went well
+// StoreHealth is how the store fares. RowCounts are since it was opened.
+type StoreHealth struct {
+	Shed      RowCounts `json:"shed"`       // rows given up for want of time or of a working disk
+	Sampled   int64     `json:"sampled"`    // spans that the sampler let go
+	SpanShare float64   `json:"span_share"` // of ordinary traces that are kept now
+	Damaged   int64     `json:"damaged"`    // blocks that could not be read
+	Disk      RowCounts `json:"disk_bytes"`
+	Failure   string    `json:"failure,omitempty"` // of the last write; empty where it went well
 }
 
-// Counts is a number for each kind of row.
-type Counts struct {
+// RowCounts is a number for each kind of row.
+type RowCounts struct {
 	Lines       int64 `json:"lines"`
 	Spans       int64 `json:"spans"`
 	Invocations int64 `json:"invocations"`
 }
 
 // Health is the store's state now.
-func (s *Store) Health() Health {
-	h := Health{
+func (s *Store) Health() StoreHealth {
+	h := StoreHealth{
 		Shed:    s.shed(),
 		Sampled: s.sampler.droppedTotal.Load(), SpanShare: s.sampler.shareNow(),
 		Damaged: s.lines.broken.Load() + s.spans.broken.Load() + s.calls.broken.Load(),
-		Disk:    Counts{Lines: s.lines.size(), Spans: s.spans.size(), Invocations: s.calls.size()},
+		Disk:    RowCounts{Lines: s.lines.size(), Spans: s.spans.size(), Invocations: s.calls.size()},
 	}
 	for _, f := range []string{s.lines.lastFailure(), s.spans.lastFailure(), s.calls.lastFailure()} {
 		if f != "" {
@@ -33,8 +33,8 @@ func (s *Store) Health() Health {
 	return h
 }
 
-func (s *Store) shed() Counts {
-	return Counts{
+func (s *Store) shed() RowCounts {
+	return RowCounts{
 		Lines:       s.lineQueue.shed.Load() + s.lines.shed.Load(),
 		Spans:       s.spanQueue.shed.Load() + s.spans.shed.Load(),
 		Invocations: s.callQueue.shed.Load() + s.calls.shed.Load(),

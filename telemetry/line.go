@@ -9,8 +9,8 @@ import (
 	"github.com/mayfly-cloud/mayfly"
 )
 
-// Line is a line with what its JSON said, where it was JSON.
-type Line struct {
+// LiftedLine is a line with what its JSON said, where it was JSON.
+type LiftedLine struct {
 	mayfly.LogLine
 	Message string         `json:"message,omitempty"` // the JSON's message
 	Fields  map[string]any `json:"fields,omitempty"`  // the JSON's other members
@@ -22,8 +22,8 @@ var (
 )
 
 // lift reads a line's JSON, if it is that.
-func lift(l mayfly.LogLine) Line {
-	line := Line{LogLine: l}
+func lift(l mayfly.LogLine) LiftedLine {
+	line := LiftedLine{LogLine: l}
 	fields := jsonFields(l.Text)
 	if fields == nil {
 		return line

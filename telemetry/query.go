@@ -72,14 +72,14 @@ func clampLimit(n int) int {
 // Logs returns the lines that match, in the order of their time: the last
 // q.Limit of them, or with q.Oldest the first. What Log was given before the
 // call is in the answer.
-func (s *Store) Logs(ctx context.Context, q LogQuery) ([]Line, error) {
+func (s *Store) Logs(ctx context.Context, q LogQuery) ([]LiftedLine, error) {
 	q.Limit = clampLimit(q.Limit)
 	s.drain()
 	found, err := s.lines.scan(ctx, q.filter())
 	if err != nil {
 		return nil, err
 	}
-	lines := make([]Line, len(found))
+	lines := make([]LiftedLine, len(found))
 	for i := range found {
 		lines[i] = lift(found[i])
 	}

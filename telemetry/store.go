@@ -16,7 +16,8 @@ import (
 
 // Store is the telemetry of one node. Its methods may be called concurrently.
 type Store struct {
-	cfg Config
+	cfg    Config
+	opened time.Time
 
 	wake      chan struct{}
 	lineQueue *intake[mayfly.LogLine]
@@ -32,6 +33,9 @@ type Store struct {
 	sampler  *sampler   // guarded by draining
 	said     int64      // guarded by draining; shed rows that were spoken of
 	say      *rate.Limiter
+
+	rollup *rollup
+	edges  edgeMap
 
 	observers []Observer // fixed before Run
 	hub       hub
@@ -61,7 +65,7 @@ func Open(cfg Config) (*Store, error) {
 	if err := os.MkdirAll(filepath.Clean(cfg.Dir), 0o700); err != nil {
 		return nil, mayfly.Errorf(mayfly.Internal, "open telemetry", "%w", err)
 	}
-	s := &Store{cfg: cfg, wake: make(chan struct{}, 1), assembly: newAssembly(cfg), sampler: newSampler(cfg), full: make(chan struct{}, 1), say: rate.NewLimiter(rate.Every(10*time.Second), 1)}
+	s := &Store{cfg: cfg, opened: time.Now(), wake: make(chan struct{}, 1), assembly: newAssembly(cfg), sampler: newSampler(cfg), rollup: newRollup(), full: make(chan struct{}, 1), say: rate.NewLimiter(rate.Every(10*time.Second), 1)}
 	s.lineQueue = newIntake[mayfly.LogLine](cfg.Intake, int64(cfg.IntakeBytes), s.wake)
 	s.spanQueue = newIntake[mayfly.Span](cfg.Intake, 0, s.wake)
 	s.callQueue = newIntake[*mayfly.Invocation](cfg.Intake, 0, s.wake)
@@ -137,9 +141,11 @@ func (s *Store) Run(ctx context.Context) error {
 
 // tidy bounds the files until ctx ends.
 func (s *Store) tidy(ctx context.Context) {
+	s.rollup.restore(ctx, s.calls, s.opened)
 	tick := time.NewTicker(tidyEvery)
 	defer tick.Stop()
 	for {
+		s.rollup.forget(time.Now())
 		if err := s.tidyAll(ctx); err != nil && ctx.Err() == nil {
 			s.cfg.Log.Error("telemetry files cannot be kept in order", "error", err)
 		}
@@ -198,6 +204,8 @@ func (s *Store) drain() bool {
 	s.callQueue.take(func(rows []*mayfly.Invocation) {
 		s.sampler.calls(rows, now)
 		s.calls.add(rows...)
+		s.rollup.records(rows)
+		s.edges.invocations(rows, now)
 		s.hub.invocations(rows)
 		for _, o := range s.observers {
 			o.Invocations(rows)
@@ -219,6 +227,7 @@ func (s *Store) release(now time.Time) {
 	lines, spans := s.assembly.take(now), s.sampler.take(now)
 	s.lines.add(lines...)
 	s.spans.add(spans...)
+	s.edges.spans(spans, now)
 	s.hub.lines(lines)
 	for _, o := range s.observers {
 		if len(lines) > 0 {

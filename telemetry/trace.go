@@ -16,32 +16,40 @@ type TraceView struct {
 	Duration    time.Duration        `json:"duration_ns"`
 	Failed      bool                 `json:"failed"`
 	Spans       []mayfly.Span        `json:"spans"` // by start; each call's own span and its phases included
-	Logs        []Line               `json:"logs"`
+	Logs        []LiftedLine         `json:"logs"`
 	Invocations []*mayfly.Invocation `json:"invocations"`
 }
 
-// traceRows is the most rows of a kind that one trace shows.
-const traceRows = 5_000
+// maxTraceRows is the most rows of a kind that one trace shows.
+const maxTraceRows = 5_000
 
 // Trace gathers a trace. An id of which nothing is kept is a NotFound error.
 func (s *Store) Trace(ctx context.Context, id string) (*TraceView, error) {
-	s.drain()
-	spans, err := s.spans.scan(ctx, filter[mayfly.Span]{ids: [2]string{"", id}, limit: traceRows, oldest: true})
+	v, err := s.traceRows(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	calls, err := s.calls.scan(ctx, filter[*mayfly.Invocation]{ids: [2]string{"", id}, limit: traceRows, oldest: true})
-	if err != nil {
+	if v.Logs, err = s.Logs(ctx, LogQuery{TraceID: id, Limit: maxTraceRows, Oldest: true}); err != nil {
 		return nil, err
 	}
-	lines, err := s.Logs(ctx, LogQuery{TraceID: id, Limit: traceRows, Oldest: true})
-	if err != nil {
-		return nil, err
-	}
-	if len(spans)+len(calls)+len(lines) == 0 {
+	if len(v.Spans)+len(v.Logs) == 0 {
 		return nil, mayfly.Errorf(mayfly.NotFound, "find trace", "nothing is kept of trace %q; spans are kept for %s", id, mayfly.Duration(s.cfg.Spans.Age))
 	}
-	v := &TraceView{ID: id, Spans: withCallSpans(spans, calls), Logs: lines, Invocations: calls}
+	return v, nil
+}
+
+// traceRows is a trace without its lines.
+func (s *Store) traceRows(ctx context.Context, id string) (*TraceView, error) {
+	s.drain()
+	spans, err := s.spans.scan(ctx, filter[mayfly.Span]{ids: [2]string{"", id}, limit: maxTraceRows, oldest: true})
+	if err != nil {
+		return nil, err
+	}
+	calls, err := s.calls.scan(ctx, filter[*mayfly.Invocation]{ids: [2]string{"", id}, limit: maxTraceRows, oldest: true})
+	if err != nil {
+		return nil, err
+	}
+	v := &TraceView{ID: id, Spans: withCallSpans(spans, calls), Invocations: calls}
 	v.measure()
 	return v, nil
 }

@@ -1,0 +1,140 @@
+package telemetry
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mayfly-cloud/mayfly"
+)
+
+// MapEdge is one arrow of the service map: who called what, in the last half hour
+// to an hour. Nodes are "http", "direct", "schedule" and so on for what starts
+// calls, "APP/FUNCTION", and "APP:queue/NAME", "APP:bucket/NAME" … or a host
+// for what functions use. Counts from spans are low while spans are sampled.
+type MapEdge struct {
+	From   string         `json:"from"`
+	To     string         `json:"to"`
+	App    mayfly.AppName `json:"app"`
+	Calls  int64          `json:"calls"`
+	Failed int64          `json:"failed"`
+	Mean   time.Duration  `json:"mean_ns"`
+
+	total time.Duration
+}
+
+type edgeKey struct {
+	from, to string
+	app      mayfly.AppName
+}
+
+// edgeMap counts edges in two generations, of which the older is dropped.
+type edgeMap struct {
+	mu     sync.Mutex
+	now    map[edgeKey]*MapEdge // guarded by mu
+	before map[edgeKey]*MapEdge // guarded by mu
+	turned time.Time            // guarded by mu
+}
+
+const (
+	edgeTurn = 30 * time.Minute
+	edgeMost = 10_000
+)
+
+func (m *edgeMap) invocations(rows []*mayfly.Invocation, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.turn(now)
+	for _, inv := range rows {
+		from := string(inv.Trigger)
+		if inv.Caller.Kind == mayfly.CallerFunction {
+			from = functionNode(inv.Caller.App, inv.Caller.Function)
+		}
+		m.count(edgeKey{from, functionNode(inv.App, inv.Function), inv.App}, callError(inv) != "", inv.Duration)
+	}
+}
+
+func (m *edgeMap) spans(rows []mayfly.Span, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.turn(now)
+	for i := range rows {
+		s := &rows[i]
+		if to := spanTarget(s); to != "" && s.Function != "" {
+			m.count(edgeKey{functionNode(s.App, s.Function), to, s.App}, s.Error != "", s.End.Sub(s.Start))
+		}
+	}
+}
+
+// spanTarget is the node that a client's or producer's span went to.
+func spanTarget(s *mayfly.Span) string {
+	if s.Kind != mayfly.SpanClient && s.Kind != mayfly.SpanProducer {
+		return ""
+	}
+	if r := s.Attributes["mayfly.resource"]; r != "" {
+		return string(s.App) + ":" + r
+	}
+	for _, k := range [...]string{"peer.service", "messaging.destination.name", "db.namespace", "db.name", "server.address", "net.peer.name"} {
+		if v := s.Attributes[k]; v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+func functionNode(app mayfly.AppName, fn mayfly.FunctionName) string {
+	return string(app) + "/" + string(fn)
+}
+
+func (m *edgeMap) count(k edgeKey, failed bool, d time.Duration) {
+	e := m.now[k]
+	if e == nil {
+		if len(m.now) >= edgeMost {
+			return
+		}
+		e = &MapEdge{From: k.from, To: k.to, App: k.app}
+		m.now[k] = e
+	}
+	e.Calls++
+	e.total += d
+	if failed {
+		e.Failed++
+	}
+}
+
+func (m *edgeMap) turn(now time.Time) {
+	if m.now == nil || now.Sub(m.turned) >= edgeTurn {
+		m.before, m.now, m.turned = m.now, map[edgeKey]*MapEdge{}, now
+	}
+}
+
+// Map returns the edges of the service map, of app alone where it is given.
+func (s *Store) Map(app mayfly.AppName) []MapEdge {
+	s.drain()
+	return s.edges.list(app)
+}
+
+func (m *edgeMap) list(app mayfly.AppName) []MapEdge {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	sums := map[edgeKey]MapEdge{}
+	for _, gen := range []map[edgeKey]*MapEdge{m.before, m.now} {
+		for k, e := range gen {
+			if app != "" && k.app != app {
+				continue
+			}
+			sum := sums[k]
+			sum.From, sum.To, sum.App = e.From, e.To, e.App
+			sum.Calls, sum.Failed, sum.total = sum.Calls+e.Calls, sum.Failed+e.Failed, sum.total+e.total
+			sums[k] = sum
+		}
+	}
+	out := make([]MapEdge, 0, len(sums))
+	for _, e := range sums {
+		e.Mean = e.total / time.Duration(max(1, e.Calls))
+		out = append(out, e)
+	}
+	slices.SortFunc(out, func(a, b MapEdge) int { return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To)) })
+	return out
+}
