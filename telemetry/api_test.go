@@ -49,7 +49,7 @@ func get(t *testing.T, at string, out any) int {
 func TestAPI(t *testing.T) {
 	s := open(t, nil)
 	at := serve(t, s, mayfly.Caller{Kind: mayfly.CallerAdmin})
-	now := time.Now()
+	now := time.Now().Add(-10 * time.Second)
 	ok, bad, other := call("shop", "pay", now), call("shop", "pay", now.Add(time.Millisecond)), call("blog", "post", now)
 	bad.Outcome, bad.Cold, bad.Error = mayfly.OutcomeError, true, &mayfly.FunctionError{Type: "E", Message: "no"}
 	other.Caller = mayfly.Caller{Kind: mayfly.CallerFunction, App: "shop", Function: "pay"}
