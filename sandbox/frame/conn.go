@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -35,6 +36,8 @@ type Conn struct {
 	nc  *net.UnixConn
 	out *writer
 	log func(LogFrame)
+
+	leaving atomic.Bool // the worker said that it ends
 
 	hello  chan struct{} // closed by the worker's Hello
 	closed chan struct{} // closed when Serve returns
@@ -177,6 +180,10 @@ func (c *Conn) receive(f *Frame) error {
 		return nil
 	case Head:
 		return c.head(f)
+	case Error:
+		if f.Flags&Last != 0 {
+			c.leaving.Store(true)
+		}
 	}
 	if w := c.take(f.ID, false); w != nil {
 		w.answer <- *f

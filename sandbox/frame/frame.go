@@ -35,10 +35,11 @@ const (
 	Forked Kind = 25
 )
 
-// Flags of Call and Head.
+// Flags of Call, Head and Error.
 const (
 	HTTP  = 1 // Call: the event is an HTTPRequest
 	Whole = 1 // Head: no Chunk and no End follow
+	Last  = 1 // Error: the worker ends now
 )
 
 const (

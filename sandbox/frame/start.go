@@ -52,7 +52,7 @@ func (s *Starter) Start(ctx context.Context, spec *sandbox.Spec, out sandbox.Out
 		return nil, err
 	}
 	if err := w.Load(ctx, spec, out, s.Order(w, spec), asked, ahead); err != nil {
-		stopNow(w)
+		w.End()
 		if ctx.Err() != nil && mayfly.CodeOf(err) != mayfly.FunctionFailed {
 			return nil, slowInit(ctx, spec)
 		}
@@ -77,7 +77,7 @@ func (s *Starter) worker(ctx context.Context, spec *sandbox.Spec, anonymous bool
 			if err = w.Assign(ctx, Assignment(spec)); err == nil {
 				return w, true, done, nil
 			}
-			stopNow(w)
+			w.End()
 			if ctx.Err() != nil {
 				return nil, false, done, err
 			}

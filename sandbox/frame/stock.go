@@ -140,7 +140,7 @@ func (s *Stock) make() {
 		s.filler = more
 		s.mu.Unlock()
 		if w != nil {
-			stopNow(w)
+			w.End()
 		}
 		if !more {
 			return
@@ -157,7 +157,7 @@ func (s *Stock) begin() (*Worker, error) {
 		return nil, err
 	}
 	if err := w.Hello(ctx); err != nil {
-		stopNow(w)
+		w.End()
 		return nil, err
 	}
 	return w, nil
@@ -181,7 +181,7 @@ func (s *Stock) trim() {
 	s.mu.Unlock()
 	defer s.wg.Done()
 	for _, w := range surplus {
-		stopNow(w)
+		w.End()
 	}
 }
 
@@ -215,13 +215,6 @@ func (s *Stock) Close() {
 	s.cancel()
 	s.wg.Wait()
 	for _, w := range rest {
-		stopNow(w)
+		w.End()
 	}
-}
-
-// stopNow ends a worker that holds nobody's work.
-func stopNow(w *Worker) {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	_ = w.Stop(ctx) // by force it cannot fail
 }

@@ -207,10 +207,26 @@ func (w *Worker) ID() string { return w.id }
 func (w *Worker) Call(ctx context.Context, call *sandbox.Call) (*sandbox.Reply, error) {
 	reply, err := w.conn.Call(ctx, call)
 	w.lines.Flush()
-	if err != nil {
-		return nil, w.explain(ctx, err)
+	if err == nil {
+		return reply, nil
 	}
-	return reply, nil
+	if w.conn.leaving.Load() {
+		w.leave(ctx)
+	}
+	return nil, w.explain(ctx, err)
+}
+
+// leave waits for the end of a worker that said it would end, so that nobody
+// gives it another call.
+func (w *Worker) leave(ctx context.Context) {
+	select {
+	case <-w.done:
+		return
+	case <-ctx.Done():
+		return
+	case <-time.After(grace):
+	}
+	w.prog.Kill()
 }
 
 // explain turns the error of a lost connection into why the worker ended.
@@ -259,6 +275,13 @@ func (w *Worker) Stop(ctx context.Context) error {
 	w.prog.Kill()
 	<-w.done
 	return nil
+}
+
+// End stops the worker by force.
+func (w *Worker) End() {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = w.Stop(ctx) // by force it cannot fail
 }
 
 // Freeze pauses the worker.

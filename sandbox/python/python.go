@@ -18,18 +18,19 @@ type Driver struct {
 	machine *interpreter // set by once
 	found   error        // set by once
 
+	trials frame.Trials
+
 	mu       sync.Mutex
-	closed   bool                       // guarded by mu
-	starters map[string]*frame.Starter  // guarded by mu; by interpreter
-	stock    *frame.Stock               // guarded by mu; of the machine's interpreter
-	prepared map[string]map[string]bool // guarded by mu; digest → what was tried of it
+	closed   bool                      // guarded by mu
+	starters map[string]*frame.Starter // guarded by mu; by interpreter
+	stock    *frame.Stock              // guarded by mu; of the machine's interpreter
 }
 
 var _ sandbox.Driver = (*Driver)(nil)
 
 // New makes a driver. It starts nothing.
 func New(cfg Config) *Driver {
-	return &Driver{cfg: cfg.WithDefaults(), starters: map[string]*frame.Starter{}, prepared: map[string]map[string]bool{}}
+	return &Driver{cfg: cfg.WithDefaults(), starters: map[string]*frame.Starter{}}
 }
 
 // Runtime is mayfly.Python.
@@ -103,39 +104,15 @@ func (d *Driver) newStarter(p *interpreter, files string) *frame.Starter {
 
 // Prepare starts the function once, to see whether it can.
 func (d *Driver) Prepare(ctx context.Context, spec *sandbox.Spec) error {
-	key := trialKey(spec)
-	d.mu.Lock()
-	done := d.prepared[spec.Digest][key]
-	d.mu.Unlock()
-	if done {
+	return d.trials.Once(spec, func() error {
+		w, err := d.start(ctx, spec, frame.Silent{})
+		if err != nil {
+			return err
+		}
+		w.End()
 		return nil
-	}
-	if err := d.try(ctx, spec); err != nil {
-		return err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.prepared[spec.Digest] == nil {
-		d.prepared[spec.Digest] = map[string]bool{}
-	}
-	d.prepared[spec.Digest][key] = true
-	return nil
+	})
 }
-
-func (d *Driver) try(ctx context.Context, spec *sandbox.Spec) error {
-	w, err := d.start(ctx, spec, silent{})
-	if err != nil {
-		return err
-	}
-	gone, cancel := context.WithCancel(ctx)
-	cancel()
-	return w.Stop(gone)
-}
-
-// silent is the output of a trial, whose failure is told by its error.
-type silent struct{}
-
-func (silent) Log(mayfly.LogLine) {}
 
 // Start returns an instance.
 func (d *Driver) Start(ctx context.Context, spec *sandbox.Spec, out sandbox.Output) (sandbox.Instance, error) {
@@ -155,11 +132,7 @@ func (d *Driver) start(ctx context.Context, spec *sandbox.Spec, out sandbox.Outp
 }
 
 // Forget drops what is known of a version.
-func (d *Driver) Forget(spec *sandbox.Spec) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.prepared, spec.Digest)
-}
+func (d *Driver) Forget(spec *sandbox.Spec) { d.trials.Forget(spec.Digest) }
 
 // Close ends what was started ahead. It may be called twice.
 func (d *Driver) Close() error {

@@ -1,0 +1,67 @@
+package frame
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/sandbox"
+)
+
+// Trials remembers which versions were seen to initialise, so that a version
+// that is prepared again is not started again.
+type Trials struct {
+	mu   sync.Mutex
+	seen map[string]map[string]bool // guarded by mu; digest → key
+}
+
+// Once calls try unless it succeeded before for the same code and environment.
+func (t *Trials) Once(spec *sandbox.Spec, try func() error) error {
+	key := trialKey(spec)
+	t.mu.Lock()
+	seen := t.seen[spec.Digest][key]
+	t.mu.Unlock()
+	if seen {
+		return nil
+	}
+	if err := try(); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.seen == nil {
+		t.seen = map[string]map[string]bool{}
+	}
+	if t.seen[spec.Digest] == nil {
+		t.seen[spec.Digest] = map[string]bool{}
+	}
+	t.seen[spec.Digest][key] = true
+	return nil
+}
+
+// Forget drops what is known of a bundle.
+func (t *Trials) Forget(digest string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.seen, digest)
+}
+
+// trialKey names all that decides whether a version's initialisation succeeds.
+func trialKey(spec *sandbox.Spec) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s %s %q %q %d %d\n", spec.App, spec.Function, spec.Digest, spec.Handler, spec.Memory, spec.PerInstance)
+	for _, name := range slices.Sorted(maps.Keys(spec.Env)) {
+		fmt.Fprintf(h, "%q=%q\n", name, spec.Env[name])
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// Silent is the output of a trial, whose failure is told by its error.
+type Silent struct{}
+
+// Log drops the line.
+func (Silent) Log(mayfly.LogLine) {}
