@@ -1,0 +1,290 @@
+package async
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/event"
+	"github.com/mayfly-cloud/mayfly/schedule"
+	"github.com/mayfly-cloud/mayfly/trigger"
+)
+
+const (
+	lease       = time.Minute
+	renewEvery  = lease / 3
+	firstFlight = 16 // calls in flight before anything is known of a function
+	pauseFirst  = 50 * time.Millisecond
+	pauseMost   = 5 * time.Second
+)
+
+// line runs the calls of one function.
+type line struct {
+	calls *Calls
+	lane  *event.Lane
+	freed chan struct{} // holds a token when a call ended
+
+	mu     sync.Mutex
+	flight map[*event.Lease]struct{} // guarded by mu
+	limit  float64                   // guarded by mu; calls at once
+	pause  time.Duration             // guarded by mu; after being throttled
+	until  time.Time                 // guarded by mu; of the pause
+}
+
+func newLine(c *Calls, lane *event.Lane) *line {
+	return &line{calls: c, lane: lane, freed: make(chan struct{}, 1), flight: map[*event.Lease]struct{}{}, limit: firstFlight}
+}
+
+// run takes calls while there is room until ctx ends, and returns when all calls
+// have ended, which they must when working ends.
+func (l *line) run(ctx, working context.Context) {
+	var calls sync.WaitGroup
+	defer calls.Wait()
+	renew := time.NewTicker(renewEvery)
+	defer renew.Stop()
+	for {
+		ready := l.lane.Ready()
+		room, wait := l.room()
+		if room == 0 {
+			ready = nil
+		}
+		var pause <-chan time.Time
+		if wait > 0 {
+			pause = time.After(wait)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-renew.C:
+			l.renew()
+		case <-l.freed:
+		case <-pause:
+		case <-ready:
+			leases, err := l.lane.Take(ctx, min(room, 64), lease, "asynchronous call")
+			if err != nil {
+				l.calls.cfg.Logger.Error("asynchronous calls cannot be read", "function", l.lane.Name(), "error", err)
+			}
+			for _, le := range leases {
+				l.enter(le)
+				calls.Go(func() {
+					defer l.leave(le)
+					l.call(working, le)
+				})
+			}
+		}
+	}
+}
+
+// room is how many calls may start now, and how long until a pause is over.
+func (l *line) room() (int, time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if wait := time.Until(l.until); wait > 0 {
+		return 0, wait
+	}
+	return max(0, int(l.limit)-len(l.flight)), 0
+}
+
+func (l *line) enter(le *event.Lease) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.flight[le] = struct{}{}
+}
+
+func (l *line) leave(le *event.Lease) {
+	l.mu.Lock()
+	delete(l.flight, le)
+	l.mu.Unlock()
+	select {
+	case l.freed <- struct{}{}:
+	default:
+	}
+}
+
+func (l *line) renew() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for le := range l.flight {
+		le.Extend(lease)
+	}
+}
+
+// learn adapts the number in flight: one more for each flight's worth of
+// successes, half of it and a pause where the function had no capacity.
+func (l *line) learn(throttled bool) time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !throttled {
+		l.limit = min(l.limit+1/l.limit, float64(l.calls.cfg.InFlight))
+		l.pause = 0
+		return time.Time{}
+	}
+	if time.Now().After(l.until) { // once for all that were in flight together
+		l.limit = max(1, l.limit/2)
+		l.pause = min(max(2*l.pause, pauseFirst), pauseMost)
+		l.until = time.Now().Add(l.pause)
+	}
+	return l.until
+}
+
+// call runs one call and settles what comes of it.
+func (l *line) call(ctx context.Context, le *event.Lease) {
+	c := l.calls
+	var st stored
+	if err := json.Unmarshal(le.Body, &st); err != nil {
+		c.die(ctx, le, &st, event.DeadRejected, err)
+		return
+	}
+	fn, ok := c.cfg.Functions.Function(st.App, st.Function)
+	p := st.policy(fn)
+	switch {
+	case !ok:
+		c.die(ctx, le, &st, event.DeadRejected, mayfly.Errorf(mayfly.NotFound, "", "the function %s does not exist any more", st.Function))
+		return
+	case time.Since(le.Created) > p.maxAge:
+		c.die(ctx, le, &st, event.DeadExpired, mayfly.Errorf(mayfly.Timeout, "", "the call is older than %s", mayfly.Duration(p.maxAge)))
+		return
+	case le.Attempt > p.attempts: // an attempt was cut short by a lease that ended
+		c.die(ctx, le, &st, event.DeadAttempts, nil)
+		return
+	}
+	call := st.call(le.ID, le.Attempt)
+	payload, err := c.invoke(ctx, le.ID, call)
+	if ctx.Err() != nil && err != nil {
+		le.Release(time.Time{})
+		return
+	}
+	switch verdict := trigger.Judge(err); {
+	case err == nil:
+		l.learn(false)
+		c.succeed(ctx, le, &st, fn, payload)
+	case verdict == trigger.Wait:
+		le.Release(l.learn(true))
+	case verdict == trigger.Reject:
+		c.die(ctx, le, &st, event.DeadRejected, err)
+	case le.Attempt >= p.attempts:
+		c.die(ctx, le, &st, event.DeadAttempts, err)
+	default:
+		backoff, perr := schedule.ParseBackoff(p.backoff)
+		if perr != nil {
+			backoff = schedule.DefaultBackoff
+		}
+		at := time.Now().Add(backoff.Delay(le.Attempt, schedule.Seed(le.ID)))
+		le.Fail(at, event.Attempt{At: time.Now(), Error: mayfly.MessageOf(err), Invocation: le.ID})
+	}
+}
+
+// invoke runs a call that Cancel can stop.
+func (c *Calls) invoke(ctx context.Context, id string, call *trigger.Call) ([]byte, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c.mu.Lock()
+	c.running[id] = cancel
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		delete(c.running, id)
+		c.mu.Unlock()
+	}()
+	return c.cfg.Invoker.Call(ctx, call)
+}
+
+// succeed sends the result where the function wants it and ends the call. The
+// result is durable there before the call ends.
+func (c *Calls) succeed(ctx context.Context, le *event.Lease, st *stored, fn *mayfly.Function, payload []byte) {
+	if fn.OnSuccess != "" {
+		if err := c.send(ctx, fn.OnSuccess, st, c.outcome(le, st, "Success", payload, nil)); err != nil {
+			c.cfg.Logger.Warn("a call's result cannot be sent; the call will run again", "call", le.ID, "to", fn.OnSuccess, "error", err)
+			le.Fail(time.Now().Add(time.Second), event.Attempt{At: time.Now(), Error: "the result cannot be sent to " + fn.OnSuccess + ": " + mayfly.MessageOf(err)})
+			return
+		}
+	}
+	if le.Done() {
+		c.ended(Status{ID: le.ID, App: st.App, Function: st.Function, State: Succeeded, Attempts: le.Attempt, Accepted: le.Created, Ended: time.Now(), History: le.History})
+	}
+}
+
+// die writes the dead letter, tells the destination of failures, and then ends
+// the call, in this order, so that the event is never nowhere.
+func (c *Calls) die(ctx context.Context, le *event.Lease, st *stored, reason string, cause error) {
+	if ctx.Err() != nil {
+		le.Release(time.Time{})
+		return
+	}
+	history := le.History
+	attempts := le.Attempt
+	if cause != nil {
+		history = append(history[:len(history):len(history)], event.Attempt{At: time.Now(), Error: mayfly.MessageOf(cause), Invocation: le.ID})
+	} else {
+		attempts--
+	}
+	app, fn := st.App, st.Function
+	if spec, ok := c.cfg.Functions.Function(app, fn); ok && spec.OnFailure != "" {
+		condition := "RetriesExhausted"
+		if reason == event.DeadExpired {
+			condition = "EventAgeExceeded"
+		}
+		if err := c.send(ctx, spec.OnFailure, st, c.outcome(le, st, condition, nil, cause)); err != nil {
+			c.cfg.Logger.Warn("a failed call cannot be sent on; it is a dead letter all the same", "call", le.ID, "to", spec.OnFailure, "error", err)
+		}
+	}
+	letter := &event.DeadLetter{
+		Item: le.ID, App: app, Source: "function/" + string(fn), Function: fn, Reason: reason, Attempts: attempts, History: history,
+		Accepted: le.Created, Trace: st.Trace, Body: le.Body,
+	}
+	if err := c.cfg.Dead.Add(ctx, letter); err != nil {
+		c.cfg.Logger.Error("a dead letter cannot be written; the call will run again", "call", le.ID, "error", err)
+		le.Release(time.Now().Add(time.Second))
+		return
+	}
+	if le.Done() {
+		c.ended(Status{
+			ID: le.ID, App: app, Function: fn, State: Dead, Attempts: attempts, Accepted: le.Created, Ended: time.Now(),
+			Error: letter.Error, DeadLetter: letter.ID, History: history,
+		})
+	}
+}
+
+func (c *Calls) send(ctx context.Context, to string, st *stored, body json.RawMessage) error {
+	if c.cfg.Sender == nil {
+		return mayfly.Errorf(mayfly.Internal, "send to "+to, "no destinations here")
+	}
+	return c.cfg.Sender.SendTo(ctx, st.App, to, &mayfly.Message{Body: body, Trace: st.Trace, Hops: st.Hops + 1})
+}
+
+// outcome is the record that a destination gets, in Lambda's form.
+func (c *Calls) outcome(le *event.Lease, st *stored, condition string, payload []byte, cause error) json.RawMessage {
+	type object = map[string]any
+	response := object{"statusCode": 200, "executedVersion": "$LATEST"}
+	record := object{
+		"version":   "1.0",
+		"timestamp": time.Now().UTC().Format(time.RFC3339Nano),
+		"requestContext": object{
+			"requestId":              le.ID,
+			"functionArn":            "arn:aws:lambda:" + c.cfg.Region + ":000000000000:function:" + string(st.App) + "-" + string(st.Function) + ":live",
+			"condition":              condition,
+			"approximateInvokeCount": le.Attempt,
+		},
+		"requestPayload":  st.Event,
+		"responseContext": response,
+	}
+	var failed *mayfly.FunctionError
+	switch {
+	case errors.As(cause, &failed):
+		response["functionError"] = "Unhandled"
+		record["responsePayload"] = failed
+	case cause != nil:
+		response["functionError"] = "Unhandled"
+		record["responsePayload"] = object{"errorMessage": mayfly.MessageOf(cause)}
+	case json.Valid(payload):
+		record["responsePayload"] = json.RawMessage(payload)
+	}
+	body, err := json.Marshal(record)
+	if err != nil {
+		return json.RawMessage("null")
+	}
+	return body
+}
