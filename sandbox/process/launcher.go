@@ -18,8 +18,8 @@ import (
 
 // Launcher starts Processes. It is safe for concurrent use.
 type Launcher struct {
-	cfg  Config
-	tier sandbox.Tier
+	cfg   Config
+	walls *walls
 
 	mu     sync.Mutex
 	closed bool                  // guarded by mu
@@ -34,7 +34,15 @@ func New(cfg Config) (*Launcher, error) {
 	if cfg.Dir == "" {
 		return nil, mayfly.Errorf(mayfly.Invalid, "sandboxes", "a scratch folder is needed: Config.Dir is empty")
 	}
-	l := &Launcher{cfg: cfg, live: map[*Process]struct{}{}, tier: plainTier("walls are switched off")}
+	dir, err := filepath.Abs(cfg.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("find scratch folder: %w", err)
+	}
+	cfg.Dir = dir
+	l := &Launcher{cfg: cfg, live: map[*Process]struct{}{}}
+	if l.walls, err = newWalls(cfg); err != nil {
+		return nil, err
+	}
 	if err := l.sweep(); err != nil {
 		return nil, err
 	}
@@ -66,14 +74,12 @@ func (l *Launcher) sweep() error {
 	return os.MkdirAll(cells, 0o755)
 }
 
-// Tier is what this machine allows.
-func (l *Launcher) Tier() sandbox.Tier { return l.tier }
+// Tier is what this machine allows. The first call tries it out, which takes
+// some ten milliseconds.
+func (l *Launcher) Tier() sandbox.Tier { return l.walls.level() }
 
 // Run keeps the stock of cells until ctx ends.
-func (l *Launcher) Run(ctx context.Context) error {
-	<-ctx.Done()
-	return nil
-}
+func (l *Launcher) Run(ctx context.Context) error { return l.walls.run(ctx) }
 
 // Port returns the port that a program should serve on when it may choose:
 // want, where every cell has a loopback of its own, else a free one.
@@ -90,7 +96,7 @@ func (l *Launcher) Port(want int) (int, error) {
 }
 
 // private reports whether cells have a network and a root of their own.
-func (l *Launcher) private() bool { return l.tier.Name != sandbox.TierPlain }
+func (l *Launcher) private() bool { return l.Tier().Name != sandbox.TierPlain }
 
 // Start runs a program in a cell. The program outlives ctx, which bounds the
 // start alone. Errors: Unavailable where the machine cannot start it or is
@@ -125,11 +131,15 @@ func startError(cmd Command, err error) error {
 
 // require refuses a start below the wanted isolation.
 func (l *Launcher) require(want string) error {
-	if want != sandbox.TierFull || l.tier.Name == sandbox.TierFull {
+	if want != sandbox.TierFull {
+		return nil
+	}
+	tier := l.Tier()
+	if tier.Name == sandbox.TierFull {
 		return nil
 	}
 	return mayfly.Errorf(mayfly.Unavailable, "start sandbox",
-		"require_isolation is full, but this machine allows only %s isolation; `mayfly doctor` says what is missing", l.tier.Name)
+		"require_isolation is full, but this machine allows only %s isolation; `mayfly doctor` says what is missing", tier.Name)
 }
 
 func (l *Launcher) register() (*Process, error) {
@@ -170,5 +180,6 @@ func (l *Launcher) Close() error {
 		wg.Go(p.Close)
 	}
 	wg.Wait()
+	l.walls.close()
 	return nil
 }

@@ -30,8 +30,8 @@ func limitPlain(pid int) {
 func usageOf(pid int, last sandbox.Usage) sandbox.Usage {
 	dir := "/proc/" + strconv.Itoa(pid)
 	if b, err := os.ReadFile(dir + "/status"); err == nil {
-		last.Memory = statusKiB(string(b), "VmRSS:")
-		last.MemoryPeak = max(last.MemoryPeak, statusKiB(string(b), "VmHWM:"))
+		last.Memory = mayfly.Bytes(keyOf(string(b), "VmRSS:")) * mayfly.KiB
+		last.MemoryPeak = max(last.MemoryPeak, mayfly.Bytes(keyOf(string(b), "VmHWM:"))*mayfly.KiB)
 	}
 	if b, err := os.ReadFile(dir + "/stat"); err == nil {
 		_, rest, _ := strings.Cut(string(b), ") ")
@@ -44,11 +44,12 @@ func usageOf(pid int, last sandbox.Usage) sandbox.Usage {
 	return last
 }
 
-func statusKiB(status, key string) mayfly.Bytes {
-	_, rest, _ := strings.Cut(status, key)
+// keyOf is the number after key in a file of /proc.
+func keyOf(file, key string) int64 {
+	_, rest, _ := strings.Cut(file, key)
 	line, _, _ := strings.Cut(rest, "\n")
 	n, _ := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(line, " kB")), 10, 64)
-	return mayfly.Bytes(n) * mayfly.KiB
+	return n
 }
 
 // peakOf is the largest resident size of a process that was waited for.

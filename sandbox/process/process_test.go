@@ -99,15 +99,15 @@ func bundle(t *testing.T, name, content string) string {
 	return dir
 }
 
-// walls runs a test in every kind of cell that the machine allows.
-func walls(t *testing.T, test func(t *testing.T, kind string)) {
-	for _, kind := range []string{WallsNone} {
+// everyTier runs a test in every kind of cell that the machine allows.
+func everyTier(t *testing.T, test func(t *testing.T, kind string)) {
+	for _, kind := range []string{WallsNone, WallsAuto} {
 		t.Run(kind, func(t *testing.T) { test(t, kind) })
 	}
 }
 
 func TestStart(t *testing.T) {
-	walls(t, func(t *testing.T, kind string) {
+	everyTier(t, func(t *testing.T, kind string) {
 		l := newLauncher(t, Config{Walls: kind})
 		out, ended := run(t, l, "pwd; cat hello; cat /run/secrets/KEY; echo $NAME >&2; exit 3", func(c *Command) {
 			c.Bundle = bundle(t, "hello", "bundled\n")
@@ -127,7 +127,7 @@ func TestStart(t *testing.T) {
 }
 
 func TestKillEndsChildren(t *testing.T) {
-	walls(t, func(t *testing.T, kind string) {
+	everyTier(t, func(t *testing.T, kind string) {
 		l := newLauncher(t, Config{Walls: kind})
 		var out buffer
 		cmd := Command{Path: "/bin/sh", Args: []string{"-c", "sleep 1000 & echo started; wait"}, Stdout: &out}
@@ -150,7 +150,7 @@ func TestKillEndsChildren(t *testing.T) {
 }
 
 func TestFiles(t *testing.T) {
-	walls(t, func(t *testing.T, kind string) {
+	everyTier(t, func(t *testing.T, kind string) {
 		l := newLauncher(t, Config{Walls: kind})
 		r, w, err := os.Pipe()
 		if err != nil {
@@ -167,7 +167,7 @@ func TestFiles(t *testing.T) {
 }
 
 func TestMissingProgram(t *testing.T) {
-	walls(t, func(t *testing.T, kind string) {
+	everyTier(t, func(t *testing.T, kind string) {
 		l := newLauncher(t, Config{Walls: kind})
 		cmd := Command{Path: "/no/such/program"}
 		cmd.Who = who
@@ -179,7 +179,7 @@ func TestMissingProgram(t *testing.T) {
 }
 
 func TestCloseTwice(t *testing.T) {
-	walls(t, func(t *testing.T, kind string) {
+	everyTier(t, func(t *testing.T, kind string) {
 		l := newLauncher(t, Config{Walls: kind})
 		cmd := Command{Path: "/bin/sleep", Args: []string{"1000"}}
 		cmd.Who = who

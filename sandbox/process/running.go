@@ -133,9 +133,8 @@ func (p *Process) doorEnv() []string {
 }
 
 // start starts cmd in a cell of the launcher's tier.
-func (p *Process) start(_ context.Context, cmd Command) error {
-	p.tier = p.launcher.tier
-	if err := startPlain(p, cmd); err != nil {
+func (p *Process) start(ctx context.Context, cmd Command) error {
+	if err := p.launcher.walls.start(ctx, p, cmd); err != nil {
 		return err
 	}
 	if cmd.Who.Kind != "" {

@@ -1,0 +1,263 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/sandbox/process/shim"
+)
+
+// cell is a set of namespaces with a private root, a cgroup and an init.
+type cell struct {
+	nursery *nursery
+	users   users
+	group   *group
+	control *channel // to the init
+	pid     int      // of the init, on this machine
+	pidfd   int      // of the init
+	doors   []net.Listener
+
+	mu    sync.Mutex
+	spare []int // guarded by mu; unconnected sockets of the cell's network
+	freed bool  // guarded by mu
+}
+
+// sparesWanted is how many sockets a cell is asked for at once.
+const sparesWanted = 4
+
+func (c *cell) make(ctx context.Context, name string) error {
+	var err error
+	if c.group, err = c.nursery.groups.newGroup(name); err != nil {
+		return err
+	}
+	if err := c.fork(ctx, c.nursery.cells, cellNamespaces); err != nil {
+		return err
+	}
+	if err := c.group.attach(c.pid, false); err != nil {
+		return err
+	}
+	return c.setup(ctx)
+}
+
+// fork has parent fork the cell's init.
+func (c *cell) fork(ctx context.Context, parent *channel, flags uint64) error {
+	control, theirs, err := newChannel()
+	if err != nil {
+		return err
+	}
+	c.control = control
+	defer unix.Close(theirs)
+	var w shim.Writer
+	w.Uint(flags)
+	w.Text(c.users.uids)
+	w.Text(c.users.gids)
+	fds := []int{theirs}
+	if dir := c.group.open(); dir >= 0 {
+		defer unix.Close(dir)
+		fds = append(fds, dir)
+	}
+	a, err := parent.ask(ctx, shim.OpCell, w, fds...)
+	if err != nil {
+		return err
+	}
+	if len(a.fds) != 1 {
+		a.close()
+		return errors.New("the nursery sent no process")
+	}
+	c.pid, c.pidfd = int(a.Uint()), a.fds[0]
+	return nil
+}
+
+// setup has the init make its mounts and doors.
+func (c *cell) setup(ctx context.Context) error {
+	var w shim.Writer
+	w.Uint(uint64(c.users.init))
+	w.Uint(uint64(c.users.init))
+	w.Uint(uint64(c.users.prog))
+	w.Uint(uint64(c.users.prog))
+	w.Text("mayfly")
+	w.Texts(maskedFiles)
+	putPorts(&w, c.nursery.doors)
+	a, err := c.control.ask(ctx, shim.OpSetup, w)
+	if err != nil {
+		return err
+	}
+	c.doors, err = listenersOf(a.fds)
+	return err
+}
+
+func putPorts(w *shim.Writer, ports []int) {
+	w.Uint(uint64(len(ports)))
+	for _, p := range ports {
+		w.Uint(uint64(p))
+	}
+}
+
+// listenersOf takes all descriptors over, also where it fails.
+func listenersOf(fds []int) (all []net.Listener, err error) {
+	for _, fd := range fds {
+		l, e := listenerOf(fd)
+		if e != nil {
+			err = e
+			continue
+		}
+		all = append(all, l)
+	}
+	if err != nil {
+		for _, l := range all {
+			l.Close()
+		}
+		return nil, fmt.Errorf("listen in sandbox: %w", err)
+	}
+	return all, nil
+}
+
+// equip shows the function's files and sets its limits.
+func (c *cell) equip(ctx context.Context, a Assignment, binds []Bind) error {
+	if a.Bundle != "" {
+		binds = append([]Bind{{Source: a.Bundle, Target: TaskDir}}, binds...)
+	}
+	var w shim.Writer
+	w.Uint(uint64(a.Tmp))
+	fds, err := c.bind(ctx, &w, binds)
+	defer func() {
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	w.Uint(uint64(len(a.Secrets)))
+	for name, value := range a.Secrets {
+		if name != filepath.Base(name) || name == "." || name == ".." {
+			return mayfly.Errorf(mayfly.Invalid, "start sandbox", "secret %q is not a file name", name)
+		}
+		w.Text(name)
+		w.Text(string(value))
+	}
+	if _, err := c.control.ask(ctx, shim.OpEquip, w, fds...); err != nil {
+		return err
+	}
+	return c.group.limit(a.Memory, a.Pids)
+}
+
+// bind makes a mount for each bind and adds them to the message.
+func (c *cell) bind(ctx context.Context, w *shim.Writer, binds []Bind) (fds []int, err error) {
+	w.Uint(uint64(len(binds)))
+	for _, b := range binds {
+		info, err := os.Stat(b.Source)
+		if err != nil {
+			return fds, mayfly.Errorf(mayfly.Invalid, "start sandbox", "%s cannot be shown: %w", b.Target, err)
+		}
+		if err := c.readable(b, info); err != nil {
+			return fds, err
+		}
+		if err := c.nursery.base.point(b.Target, info.IsDir()); err != nil {
+			return fds, err
+		}
+		attr := uint64(unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV)
+		if !b.Writable {
+			attr |= unix.MOUNT_ATTR_RDONLY
+		}
+		fd, err := c.nursery.tree(ctx, b.Source, attr, -1)
+		if err != nil {
+			return fds, err
+		}
+		fds = append(fds, fd)
+		w.Text(b.Target)
+		w.Flag(info.IsDir())
+	}
+	return fds, nil
+}
+
+// readable refuses what the cell's user would not be able to open, which would
+// look like a fault of the function.
+func (c *cell) readable(b Bind, info fs.FileInfo) error {
+	want := fs.FileMode(0o004)
+	if info.IsDir() {
+		want = 0o005
+	}
+	if !c.nursery.root || info.Mode().Perm()&want == want {
+		return nil
+	}
+	return mayfly.Errorf(mayfly.Invalid, "start sandbox", "%s may be read by its owner alone (%s), and functions run as other users; run `chmod -R a+rX` on it", b.Source, info.Mode().Perm())
+}
+
+// kill ends everything in the cell. A v1 freezer would keep it alive.
+func (c *cell) kill() {
+	if c.group.unified() == "" && c.group.dir("freezer") != "" {
+		c.group.freeze(false)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.freed {
+		unix.PidfdSendSignal(c.pidfd, unix.SIGKILL, nil, 0)
+	}
+}
+
+// alive reports whether the init is there.
+func (c *cell) alive() bool {
+	select {
+	case <-c.control.gone:
+		return false
+	default:
+		return true
+	}
+}
+
+// wait returns when every process of the cell is gone.
+func (c *cell) wait() {
+	<-c.control.gone
+	if c.pidfd < 0 {
+		return
+	}
+	polled := []unix.PollFd{{Fd: int32(c.pidfd), Events: unix.POLLIN}}
+	for {
+		if _, err := unix.Poll(polled, -1); err != unix.EINTR {
+			return
+		}
+	}
+}
+
+// destroy ends the cell and frees all it has.
+func (c *cell) destroy() {
+	if c.control != nil {
+		if c.pidfd >= 0 {
+			c.kill()
+		}
+		c.control.close()
+		c.wait()
+	}
+	c.mu.Lock()
+	again := c.freed
+	c.freed = true
+	c.mu.Unlock()
+	if again {
+		return
+	}
+	for _, l := range c.doors {
+		l.Close()
+	}
+	for _, fd := range c.spare {
+		unix.Close(fd)
+	}
+	if c.pidfd >= 0 {
+		unix.Close(c.pidfd)
+	}
+	if c.group != nil {
+		if err := c.group.remove(); err != nil {
+			c.nursery.log.Warn("remove sandbox", "error", err)
+		}
+	}
+	c.nursery.freeUsers(c.users)
+}

@@ -1,0 +1,194 @@
+package shim
+
+import (
+	"syscall"
+	"unsafe"
+)
+
+// tree answers with a detached mount of a file or folder of the machine.
+func (s *server) tree(msg Reader, fds []int) {
+	path := msg.Text()
+	attr := mountAttr{set: msg.Uint()}
+	recursive := msg.Flag()
+	if len(fds) > 0 { // a user namespace to map owners by
+		attr.set |= mountAttrIDMap
+		attr.userns = uint64(fds[0])
+	}
+	fd, errno := openTree(path, recursive, attr)
+	if errno != 0 {
+		s.fail(path, errno)
+		return
+	}
+	s.ok(nil, fd)
+	closeFD(fd)
+}
+
+// nursery forks the nursery, whose socket is the first descriptor.
+func (s *server) nursery(msg Reader, fds []int) {
+	s.freezer, s.unified = msg.Text(), msg.Text()
+	pid, pidfd, errno := fork(syscall.CLONE_NEWNS, -1)
+	if errno != 0 {
+		s.fail("fork nursery", errno)
+		return
+	}
+	if pid == 0 {
+		n := &server{role: nursery, signals: -1}
+		n.settle(fds[0], "mayfly-nursery")
+		n.root(msg)
+		n.serve()
+	}
+	var w Writer
+	w.Uint(uint64(pid))
+	s.ok(w, pidfd)
+	closeFD(pidfd)
+}
+
+// settle makes a fresh fork the owner of its socket and of nothing else.
+func (s *server) settle(socket int, name string) {
+	setName(name)
+	raw(syscall.SYS_DUP3, uintptr(socket), fdControl, syscall.O_CLOEXEC)
+	closeFrom(fdFree)
+	raw(syscall.SYS_PRCTL, prSetPdeathsig, uintptr(syscall.SIGKILL))
+}
+
+// root builds the private root of all cells and moves into it.
+func (s *server) root(msg Reader) {
+	base := msg.Text()
+	where, errno := s.build(base, msg)
+	if errno == 0 {
+		where, errno = "change root", changeRoot(base)
+	}
+	if errno != 0 {
+		s.fail(where, errno)
+		exitNow(1)
+	}
+	s.ok(nil)
+}
+
+func (s *server) build(base string, msg Reader) (where string, errno syscall.Errno) {
+	if errno := mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); errno != 0 {
+		return "make mounts private", errno
+	}
+	for n := msg.Uint(); n > 0; n-- {
+		source, target, attr, recursive := msg.Text(), msg.Text(), msg.Uint(), msg.Flag()
+		fd, errno := openTree(source, recursive, mountAttr{set: attr})
+		if errno != 0 {
+			return source, errno
+		}
+		if errno := attach(fd, base+target); errno != 0 {
+			return source, errno
+		}
+		closeFD(fd)
+	}
+	return "", 0
+}
+
+// changeRoot makes dir, a mount point, the root, and drops the old one.
+func changeRoot(dir string) syscall.Errno {
+	if _, errno := raw(syscall.SYS_CHDIR, text(dir)); errno != 0 {
+		return errno
+	}
+	if _, errno := raw(syscall.SYS_PIVOT_ROOT, text("."), text(".")); errno == 0 {
+		_, errno = raw(syscall.SYS_UMOUNT2, text("."), syscall.MNT_DETACH)
+		if errno == 0 {
+			_, errno = raw(syscall.SYS_CHDIR, text("/"))
+		}
+		return errno
+	}
+	// The root of an initial ram disk cannot be exchanged, only covered.
+	if errno := mount(".", "/", "", syscall.MS_MOVE, ""); errno != 0 {
+		return errno
+	}
+	if _, errno := raw(syscall.SYS_CHROOT, text(".")); errno != 0 {
+		return errno
+	}
+	_, errno := raw(syscall.SYS_CHDIR, text("/"))
+	return errno
+}
+
+// cell forks the init of a cell into namespaces of its own. The first
+// descriptor is its socket, the second, where there is one, its v2 cgroup.
+func (s *server) cell(msg Reader, fds []int) {
+	flags, uidMap, gidMap := msg.Uint(), msg.Text(), msg.Text()
+	group := -1
+	if len(fds) > 1 {
+		group = fds[1]
+	}
+	pid, pidfd, errno := fork(flags, group)
+	if errno != 0 {
+		s.fail("create namespaces", errno)
+		return
+	}
+	if pid == 0 {
+		i := &server{role: initial}
+		i.openTunnel()
+		i.settle(fds[0], "mayfly-init")
+		i.signals = childSignals()
+		i.serve()
+	}
+	defer closeFD(pidfd)
+	dir := "/proc/" + itoa(pid)
+	if errno := write(dir+"/uid_map", uidMap); errno != 0 {
+		s.fail("map users", errno)
+		return
+	}
+	if errno := write(dir+"/gid_map", gidMap); errno != 0 {
+		s.fail("map groups", errno)
+		return
+	}
+	var w Writer
+	w.Uint(uint64(pid))
+	s.ok(w, pidfd)
+}
+
+// openTunnel opens the tunnel device in this process's network, as long as the
+// process is still the machine's root, who alone may, where the daemon is root.
+func (s *server) openTunnel() {
+	fd, errno := open("/proc/self/fd/"+itoa(fdTunnel), syscall.O_RDWR|syscall.O_NONBLOCK)
+	closeFD(fdTunnel)
+	if errno == 0 {
+		moveTo(fd, fdTunnel)
+	}
+}
+
+// release lets everything of this node die: what a v1 freezer holds ignores
+// even SIGKILL.
+func (s *server) release() {
+	if s.unified != "" {
+		write(s.unified+"/cgroup.kill", "1")
+	}
+	if s.freezer == "" {
+		return
+	}
+	for _, name := range list(s.freezer) {
+		write(s.freezer+"/"+name+"/freezer.state", "THAWED")
+	}
+}
+
+// list is the names in a folder (getdents64(2)).
+func list(dir string) (names []string) {
+	fd, errno := open(dir, syscall.O_RDONLY|syscall.O_DIRECTORY)
+	if errno != 0 {
+		return nil
+	}
+	defer closeFD(fd)
+	for {
+		n, errno := raw(syscall.SYS_GETDENTS64, uintptr(fd), uintptr(unsafe.Pointer(&inbox)), 32<<10)
+		if errno != 0 || n == 0 {
+			return names
+		}
+		_, _, names = syscall.ParseDirent(inbox[:n], -1, names)
+	}
+}
+
+func itoa(n int) string {
+	var b [20]byte
+	i := len(b)
+	for {
+		i--
+		b[i] = byte('0' + n%10)
+		if n /= 10; n == 0 {
+			return string(b[i:])
+		}
+	}
+}

@@ -1,0 +1,209 @@
+package process
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mayfly-cloud/mayfly/sandbox"
+	"github.com/mayfly-cloud/mayfly/sandbox/process/shim"
+)
+
+// walled holds a program in a cell.
+type walled struct {
+	cell    *cell
+	program int // pidfd
+	host    int // the program's process id on this machine
+
+	mu     sync.Mutex
+	frozen bool          // guarded by mu
+	gone   bool          // guarded by mu
+	last   sandbox.Usage // guarded by mu; after gone
+}
+
+// start equips the cell and starts the program in it.
+func (h *walled) start(ctx context.Context, p *Process, cmd Command, filter []byte, scoped uint64) error {
+	assignment := cmd.Assignment.withDefaults()
+	if err := h.cell.equip(ctx, assignment, cmd.Binds); err != nil {
+		return err
+	}
+	p.doors = h.cell.doors
+	for _, d := range p.launcher.cfg.Doors {
+		p.doorAddrs = append(p.doorAddrs, loopbackAddr(d.Port))
+	}
+	out, child, err := newOutput(cmd.Stdout, cmd.Stderr)
+	if err != nil {
+		return err
+	}
+	if err := h.exec(ctx, p, cmd, child, filter, scoped); err != nil {
+		out.abort()
+		return err
+	}
+	out.begin()
+	p.held = h
+	go h.watch(p, out)
+	return nil
+}
+
+func loopbackAddr(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
+
+// exec has the init run the program.
+func (h *walled) exec(ctx context.Context, p *Process, cmd Command, child [2]*os.File, filter []byte, scoped uint64) error {
+	dir := cmp.Or(cmd.Dir, "/")
+	if cmd.Dir == "" && cmd.Bundle != "" {
+		dir = TaskDir
+	}
+	var w shim.Writer
+	w.Text(cmd.Path)
+	w.Text(dir)
+	w.Texts(append([]string{cmd.Path}, cmd.Args...))
+	w.Texts(append(p.doorEnv(), cmd.Env...))
+	var fds []int
+	for _, f := range child {
+		w.Flag(f != nil)
+		if f != nil {
+			h.own(f)
+			fds = append(fds, int(f.Fd()))
+		}
+	}
+	for _, f := range cmd.Files {
+		fds = append(fds, int(f.Fd()))
+	}
+	programLimits(&w, cmd.Assignment.withDefaults().Pids)
+	w.Text(string(filter))
+	w.Uint(scoped)
+	putPorts(&w, cmd.Listen)
+	a, err := h.cell.control.ask(ctx, shim.OpExec, w, fds...)
+	if err != nil {
+		return err
+	}
+	if len(a.fds) == 0 {
+		return errors.New("the init sent no process")
+	}
+	h.program = a.fds[0]
+	h.host = pidOf(h.program)
+	if p.files, err = listenersOf(a.fds[1:]); err != nil {
+		return err
+	}
+	for _, port := range cmd.Listen {
+		p.addrs = append(p.addrs, loopbackAddr(port))
+	}
+	return nil
+}
+
+// own gives a pipe to the cell's user, so that programs can open it again as
+// /dev/stdout.
+func (h *walled) own(f *os.File) {
+	if h.cell.nursery.root {
+		id := int(h.cell.users.first) + 1
+		f.Chown(id, id)
+	}
+}
+
+// pidOf is the process id of a pidfd in the daemon's namespace, 0 where it
+// has ended.
+func pidOf(pidfd int) int {
+	b, _ := os.ReadFile("/proc/self/fdinfo/" + strconv.Itoa(pidfd))
+	return max(0, int(keyOf(string(b), "Pid:")))
+}
+
+// watch waits for the end of the cell, frees it, and reports.
+func (h *walled) watch(p *Process, out *output) {
+	h.cell.wait()
+	usage := h.cell.group.usage()
+	ended := h.ended()
+	h.mu.Lock()
+	h.gone = true
+	if e := h.cell.control.exit; e != nil && usage.CPU == 0 {
+		usage.CPU = time.Duration(e.cpuMicros) * time.Microsecond
+	}
+	usage.Memory = 0
+	h.last = usage
+	unix.Close(h.program)
+	h.mu.Unlock()
+	h.cell.destroy()
+	out.drain(time.Second)
+	p.finish(ended)
+}
+
+// ended is how the program ended, after the cell did.
+func (h *walled) ended() Ended {
+	e := Ended{Code: -1, Signal: syscall.SIGKILL.String()}
+	if x := h.cell.control.exit; x != nil {
+		e = Ended{Code: x.status.ExitStatus()}
+		if x.status.Signaled() {
+			e = Ended{Code: -1, Signal: x.status.Signal().String()}
+		}
+	}
+	e.OutOfMemory = e.Code != 0 && h.cell.group.killedForMemory()
+	return e
+}
+
+func (h *walled) pid() int { return h.host }
+
+func (h *walled) signal(sig os.Signal) error {
+	s, ok := sig.(syscall.Signal)
+	if !ok {
+		return fmt.Errorf("signal %v: %w", sig, errors.ErrUnsupported)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.gone {
+		return os.ErrProcessDone
+	}
+	if err := unix.PidfdSendSignal(h.program, s, nil, 0); err != nil {
+		return os.NewSyscallError("signal", err)
+	}
+	return nil
+}
+
+func (h *walled) kill() { h.cell.kill() }
+
+func (h *walled) freeze() error { return h.setFrozen(true) }
+func (h *walled) thaw() error   { return h.setFrozen(false) }
+
+func (h *walled) setFrozen(on bool) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.gone {
+		return os.ErrProcessDone
+	}
+	if h.frozen == on {
+		return nil
+	}
+	if err := h.cell.group.freeze(on); err != nil {
+		return err
+	}
+	h.frozen = on
+	return nil
+}
+
+func (h *walled) usage() sandbox.Usage {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.gone {
+		return h.last
+	}
+	return h.cell.group.usage()
+}
+
+func (h *walled) dial(ctx context.Context, port int) (net.Conn, error) {
+	return h.cell.dial(ctx, port)
+}
+
+func (h *walled) assign(ctx context.Context, a Assignment) error {
+	return h.cell.equip(ctx, a.withDefaults(), nil)
+}
+
+func (h *walled) path(inside string) string { return inside }
+
+func (h *walled) free() { h.cell.destroy() }

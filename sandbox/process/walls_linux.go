@@ -1,0 +1,317 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/sandbox"
+	"github.com/mayfly-cloud/mayfly/sandbox/process/shim"
+)
+
+// walls makes cells. What the machine allows is found out at first use.
+type walls struct {
+	cfg    Config
+	node   string // names this node's cgroups
+	wanted chan struct{}
+
+	mu      sync.Mutex
+	opened  bool         // guarded by mu
+	closed  bool         // guarded by mu
+	tier    sandbox.Tier // guarded by mu
+	nursery *nursery     // guarded by mu; nil in the plain tier
+	filter  []byte       // guarded by mu; set with nursery
+	scoped  uint64       // guarded by mu; Landlock scopes
+	stock   []*cell      // guarded by mu
+	serial  int          // guarded by mu
+}
+
+// newWalls sweeps what an earlier daemon with the same node and folder left.
+func newWalls(cfg Config) (*walls, error) {
+	h := fnv.New32a()
+	h.Write([]byte(cfg.Dir))
+	w := &walls{cfg: cfg, node: fmt.Sprintf("%s-%08x", cfg.Node, h.Sum32()), wanted: make(chan struct{}, 1)}
+	if cfg.Walls == WallsNone {
+		return w, nil
+	}
+	if err := sweepGroups(w.node); err != nil {
+		return nil, fmt.Errorf("sweep sandboxes of an earlier run: %w", err)
+	}
+	return w, nil
+}
+
+// open finds out what the machine allows, once, by making a first cell.
+// A nursery that died is replaced.
+func (w *walls) open(ctx context.Context) (*nursery, sandbox.Tier) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed || w.opened && (w.nursery == nil || w.nursery.alive()) {
+		return w.nursery, w.tier
+	}
+	w.shut()
+	w.opened = true
+	if w.cfg.Walls == WallsNone {
+		w.tier = plainTier("walls are switched off by configuration")
+		return nil, w.tier
+	}
+	why, err := w.build(ctx)
+	if err != nil {
+		w.shut()
+		w.cfg.Log.Warn("functions run without walls", slog.String("why", why), slog.Any("error", err))
+		w.tier = plainTier(why)
+	}
+	return w.nursery, w.tier
+}
+
+// level is the tier of this machine.
+func (w *walls) level() sandbox.Tier {
+	_, tier := w.open(context.Background())
+	return tier
+}
+
+// build makes the nursery and a first cell for the stock.
+func (w *walls) build(ctx context.Context) (why string, err error) {
+	b, err := newBase(filepath.Join(w.cfg.Dir, "root"))
+	if err != nil {
+		return "the scratch folder cannot be written", err
+	}
+	if w.filter, err = newFilter(false); err != nil {
+		return "the system call filter is broken", err
+	}
+	var ports []int
+	for _, d := range w.cfg.Doors {
+		ports = append(ports, d.Port)
+	}
+	groups := findHierarchies(w.node)
+	if w.nursery, err = newNursery(ctx, b, groups, ports, w.cfg.Log); err != nil {
+		return whyNot(err), err
+	}
+	w.scoped = landlockScopes()
+	first, err := w.nursery.cell(ctx, w.name())
+	if err != nil {
+		return whyNot(err), err
+	}
+	w.stock = append(w.stock, first)
+	w.tier = tierOf(w.nursery)
+	return "", nil
+}
+
+// name is a fresh name of a cell.
+func (w *walls) name() string {
+	w.serial++
+	return "c" + strconv.Itoa(w.serial)
+}
+
+// take returns a cell from stock, or a fresh one.
+func (w *walls) take(ctx context.Context, n *nursery) (*cell, error) {
+	defer w.want()
+	w.mu.Lock()
+	for len(w.stock) > 0 {
+		c := w.stock[0]
+		w.stock = w.stock[1:]
+		if c.alive() {
+			w.mu.Unlock()
+			return c, nil
+		}
+		go c.destroy()
+	}
+	name := w.name()
+	w.mu.Unlock()
+	return n.cell(ctx, name)
+}
+
+// want wakes run.
+func (w *walls) want() {
+	select {
+	case w.wanted <- struct{}{}:
+	default:
+	}
+}
+
+// run keeps the stock filled until ctx ends.
+func (w *walls) run(ctx context.Context) error {
+	w.want()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-w.wanted:
+		}
+		if err := w.refill(ctx); err != nil && ctx.Err() == nil {
+			w.cfg.Log.Warn("cannot prepare sandboxes ahead", slog.Any("error", err))
+			time.AfterFunc(time.Second, w.want)
+		}
+	}
+}
+
+func (w *walls) refill(ctx context.Context) error {
+	n, _ := w.open(ctx)
+	for n != nil && ctx.Err() == nil {
+		w.mu.Lock()
+		full, name := w.closed || len(w.stock) >= w.cfg.Stock, w.name()
+		w.mu.Unlock()
+		if full {
+			return nil
+		}
+		c, err := n.cell(ctx, name)
+		if err != nil {
+			return err
+		}
+		if !w.keep(n, c) {
+			c.destroy()
+			return nil
+		}
+	}
+	return nil
+}
+
+// keep puts a cell into stock, unless its nursery was closed meanwhile.
+func (w *walls) keep(n *nursery, c *cell) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed || w.nursery != n {
+		return false
+	}
+	w.stock = append(w.stock, c)
+	return true
+}
+
+// shut ends the nursery and the stock. w.mu is held.
+func (w *walls) shut() {
+	for _, c := range w.stock {
+		c.destroy()
+	}
+	w.stock = nil
+	if w.nursery == nil {
+		return
+	}
+	w.nursery.close()
+	w.nursery.groups.remove()
+	w.nursery = nil
+}
+
+// close ends every cell.
+func (w *walls) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed = true
+	w.shut()
+}
+
+// start starts cmd for p in a cell, or plainly where there are none.
+func (w *walls) start(ctx context.Context, p *Process, cmd Command) error {
+	n, tier := w.open(ctx)
+	p.tier = tier
+	if n == nil {
+		return startPlain(p, cmd)
+	}
+	c, err := w.take(ctx, n)
+	if err != nil {
+		return err
+	}
+	h := &walled{cell: c}
+	if err := h.start(ctx, p, cmd, w.filter, w.scoped); err != nil {
+		c.destroy()
+		return err
+	}
+	return nil
+}
+
+// tierOf says what a nursery's cells enforce, and what not.
+func tierOf(n *nursery) sandbox.Tier {
+	t := sandbox.Tier{Name: sandbox.TierFull, Missing: map[string]string{}, Walls: []string{
+		"namespaces (own processes, files, network, IPC, host name)", "private root folder", "closed network",
+		"no capabilities", "no setuid programs", "system call filter", "limits on open files and file sizes",
+	}}
+	lack := func(wall, why string) {
+		t.Name = sandbox.TierPartial
+		t.Missing[wall] = why
+	}
+	if n.root {
+		t.Walls = append(t.Walls, "a user of its own for each sandbox")
+	} else {
+		lack("a user of its own for each sandbox", "the daemon is not root: every sandbox runs as the daemon's user, inside its own user namespace")
+	}
+	for _, c := range []struct{ controller, wall string }{{"memory", "memory limit"}, {"pids", "process limit"}, {"cpu", "processor share"}} {
+		if n.groups.has(c.controller) {
+			t.Walls = append(t.Walls, c.wall)
+		} else {
+			lack(c.wall, "no writable cgroup with the "+c.controller+" controller; run the daemon as root, or in a systemd unit with Delegate=yes")
+		}
+	}
+	if n.groups.unified != "" || n.groups.has("freezer") {
+		t.Walls = append(t.Walls, "freezer for idle instances")
+	} else {
+		lack("freezer for idle instances", "no writable cgroup; idle instances keep their processor until they are stopped")
+	}
+	if landlockScopes() != 0 {
+		t.Walls = append(t.Walls, "Landlock")
+	} else {
+		t.Missing["Landlock"] = "the kernel lacks it or has an older version (Linux 6.12 is needed); the other walls do not depend on it"
+	}
+	return t
+}
+
+// landlockScopes are the scopes that the kernel knows (Landlock's ABI 6).
+func landlockScopes() uint64 {
+	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	if errno != 0 || abi < 6 {
+		return 0
+	}
+	return unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | unix.LANDLOCK_SCOPE_SIGNAL
+}
+
+// whyNot is what keeps a machine from having walls, for a newcomer.
+func whyNot(err error) string {
+	var step *stepError
+	switch {
+	case !errors.As(err, &step):
+		return "sandboxes could not be set up: " + err.Error()
+	case step.step == "create namespaces" && (step.errno == unix.EPERM || step.errno == unix.ENOSPC):
+		return "this machine does not let the daemon create namespaces; allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns=0; in Docker: --privileged), or run it as root"
+	case step.errno == unix.ENOSYS:
+		return "the kernel is too old or a container forbids a needed system call (" + step.step + "); Linux 5.12 is needed"
+	case step.step == "mount /proc":
+		return "the daemon runs in a container that hides parts of /proc, so that sandboxes cannot have their own; start that container with --security-opt systempaths=unconfined"
+	}
+	return "sandboxes could not be set up: " + step.Error()
+}
+
+// programLimits adds the limits of a program besides its cgroup's. None is
+// above the daemon's own.
+func programLimits(w *shim.Writer, pids int) {
+	all := map[int]uint64{unix.RLIMIT_NOFILE: maxFiles, unix.RLIMIT_FSIZE: maxFileSize, unix.RLIMIT_CORE: 0, unix.RLIMIT_MEMLOCK: 8 << 20, unix.RLIMIT_MSGQUEUE: 1 << 20}
+	if os.Geteuid() == 0 {
+		all[unix.RLIMIT_NPROC] = uint64(pids) // by user: elsewhere it would count the daemon's
+	}
+	w.Uint(uint64(len(all)))
+	for resource, bound := range all {
+		var own unix.Rlimit
+		if unix.Getrlimit(resource, &own) == nil {
+			bound = min(bound, own.Max)
+		}
+		w.Uint(uint64(resource))
+		w.Uint(bound)
+	}
+}
+
+// withDefaults fills what was not said.
+func (a Assignment) withDefaults() Assignment {
+	if a.Pids == 0 {
+		a.Pids = mayfly.DefaultPids
+	}
+	if a.Tmp == 0 {
+		a.Tmp = mayfly.DefaultTmp
+	}
+	return a
+}
