@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// benchmark fills a table.
+type benchmark struct {
+	name, title string
+	run         func(ctx context.Context, s *session, t *table) error
+}
+
+// benchmarks in the order in which they run.
+func benchmarks() []benchmark {
+	return []benchmark{
+		{"start", "exec to ready file, an application of five functions", benchStart},
+		{"warm", "an echo over HTTP: latency at 1 connection, throughput at 32", benchWarm},
+		{"cold", "first byte of a call that finds no instance, next to plain process start", benchCold},
+		{"save", "a saved change to its first answer", benchSave},
+		{"redeploy", "load at 32 connections while ten new versions go live", benchRedeploy},
+		{"burst", "0 to 200 Python instances at once", benchBurst},
+		{"kill", "kill -9 during asynchronous load: accepted calls that were executed", benchKill},
+		{"idle", "memory while nothing is called", benchIdle},
+	}
+}
+
+// session is one run of this program.
+type session struct {
+	dir      string // temporary; removed at the end
+	module   string // root of the source tree
+	binary   string // mayfly
+	rounds   int
+	duration time.Duration // of one throughput measurement
+	verbose  io.Writer     // progress
+	tools    map[string]string
+}
+
+func main() {
+	if peer := os.Getenv(peerVariable); peer != "" {
+		servePeer()
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	s := &session{verbose: stderr}
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	asJSON := f.Bool("json", false, "print JSON")
+	f.StringVar(&s.binary, "binary", "", "a built mayfly (default: build it)")
+	f.IntVar(&s.rounds, "rounds", 3, "rounds of each measurement; figures are their medians")
+	f.DurationVar(&s.duration, "duration", 5*time.Second, "of one throughput measurement")
+	f.Usage = func() { usage(f) }
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	chosen, err := choose(f.Args())
+	if err != nil {
+		return err
+	}
+	if err := s.prepare(ctx); err != nil {
+		return err
+	}
+	defer os.RemoveAll(s.dir)
+	r := &report{Machine: describeMachine()}
+	for _, b := range chosen {
+		t := &table{Name: b.name, Title: b.title}
+		r.Tables = append(r.Tables, t)
+		fmt.Fprintf(s.verbose, "%s…\n", b.name)
+		if err := b.run(ctx, s, t); err != nil {
+			t.note("failed: %v", err)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return r.print(stdout, *asJSON)
+}
+
+func usage(f *flag.FlagSet) {
+	fmt.Fprintln(f.Output(), "usage: go run ./bench [flags] [names…]")
+	for _, b := range benchmarks() {
+		fmt.Fprintf(f.Output(), "  %-10s %s\n", b.name, b.title)
+	}
+	f.PrintDefaults()
+}
+
+func choose(names []string) ([]benchmark, error) {
+	all := benchmarks()
+	if len(names) == 0 {
+		return all, nil
+	}
+	var out []benchmark
+	for _, n := range names {
+		i := slices.IndexFunc(all, func(b benchmark) bool { return b.name == n })
+		if i < 0 {
+			return nil, fmt.Errorf("there is no benchmark %q; -h lists them", n)
+		}
+		out = append(out, all[i])
+	}
+	return out, nil
+}
+
+// prepare finds the tools and builds the binary.
+func (s *session) prepare(ctx context.Context) (err error) {
+	if s.dir, err = os.MkdirTemp("", "mayfly-bench-"); err != nil {
+		return err
+	}
+	s.tools = map[string]string{}
+	for _, name := range []string{"go", "node", "python3", "wrk"} {
+		// The system's interpreter, where there is one: the first on PATH may be
+		// a wrapper that is slow to start.
+		if system := filepath.Join("/usr/bin", name); isExecutable(system) {
+			s.tools[name] = system
+		} else if path, err := exec.LookPath(name); err == nil {
+			s.tools[name] = path
+		}
+	}
+	if s.module, err = moduleRoot(ctx); err != nil {
+		return err
+	}
+	if s.binary != "" {
+		s.binary, err = filepath.Abs(s.binary)
+		return err
+	}
+	s.binary = filepath.Join(s.dir, "mayfly")
+	return s.build(ctx, s.binary, "./cmd/mayfly")
+}
+
+func isExecutable(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
+}
+
+func moduleRoot(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
+	if err != nil {
+		return "", fmt.Errorf("go env: %w", err)
+	}
+	mod := strings.TrimSpace(string(out))
+	if filepath.Base(mod) != "go.mod" {
+		return "", errors.New("run it in the source tree of mayfly")
+	}
+	return filepath.Dir(mod), nil
+}
+
+// build compiles a package of this module; env is added to the environment.
+func (s *session) build(ctx context.Context, out, pkg string, env ...string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", out, pkg)
+	cmd.Dir = s.module
+	cmd.Env = append(append(os.Environ(), "CGO_ENABLED=0"), env...)
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w\n%s", pkg, err, text)
+	}
+	return nil
+}
