@@ -53,7 +53,7 @@ var law = map[string]rule{
 	"control": {may: ". contracts"},
 	"gateway": {may: ". invoke identity telemetry", why: "the edge knows calls, not deployments"},
 
-	"api":        {may: ". contracts control invoke"},
+	"api":        {may: ". contracts control invoke pool"},
 	"api/client": {may: ".", why: "a client is what any program could be"},
 	"web":        {may: ".", why: "the console uses the public API only"},
 

@@ -20,8 +20,8 @@ type Config struct {
 	API     string // public API and console; default 127.0.0.1:8081
 	S3      string // buckets; default 127.0.0.1:8082
 
-	NATS       string // an external NATS by URL; default embedded
-	Durability string // always (default): what is accepted is on disk; fast: within 100 ms
+	NATS       string       // an external NATS by URL; default embedded
+	Durability string       // always (default): what is accepted is on disk; fast: within 100 ms
 	Memory     mayfly.Bytes // of all instances together; 0: no bound
 	Walls      string       // auto (default) or none
 	Dev        bool         // errors show user code; versions are dropped early

@@ -1,0 +1,155 @@
+package api
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"slices"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/control"
+)
+
+// AppSummary is one app in a list.
+type AppSummary struct {
+	Name      mayfly.AppName      `json:"name"`
+	Functions int                 `json:"functions"`
+	Deployed  *control.Deployment `json:"deployed,omitempty"` // the last change
+}
+
+// FunctionInfo is a function as it is live.
+type FunctionInfo struct {
+	App    mayfly.AppName      `json:"app"`
+	Name   mayfly.FunctionName `json:"name"`
+	Alias  mayfly.Alias        `json:"live"`
+	Digest string              `json:"digest"`
+	Size   mayfly.Bytes        `json:"size"`
+	Spec   mayfly.Function     `json:"spec"`
+}
+
+type appPath struct {
+	App mayfly.AppName `path:"app"`
+}
+
+type functionPath struct {
+	App      mayfly.AppName      `path:"app"`
+	Function mayfly.FunctionName `path:"function"`
+}
+
+type turnInput struct {
+	functionPath
+	Body struct {
+		Version int `json:"version,omitempty" minimum:"0" doc:"A version number; 0 for the newest (promote) or the one before (rollback)"`
+		Weight  int `json:"weight,omitempty" minimum:"0" maximum:"100" doc:"Percent of the calls that the version gets; 0 or 100 for all"`
+	}
+}
+
+type (
+	appsOutput struct {
+		Body struct {
+			Apps []AppSummary `json:"apps"`
+		}
+	}
+	appOutput       struct{ Body *control.App }
+	functionOutput  struct{ Body FunctionInfo }
+	functionsOutput struct {
+		Body struct {
+			Functions []FunctionInfo `json:"functions"`
+		}
+	}
+	versionsOutput struct {
+		Body struct {
+			Versions []control.VersionInfo `json:"versions"`
+		}
+	}
+	aliasOutput struct{ Body mayfly.Alias }
+)
+
+func (a *API) registerApps() {
+	op := func(id, method, path, summary, tag string) huma.Operation {
+		return huma.Operation{OperationID: id, Method: method, Path: path, Summary: summary, Tags: []string{tag}}
+	}
+	huma.Register(a.huma, op("list-apps", http.MethodGet, "/v1/apps", "The apps of this node", "apps"), a.listApps)
+	huma.Register(a.huma, op("get-app", http.MethodGet, "/v1/apps/{app}", "An app: its manifest, aliases and deploys", "apps"), a.getApp)
+	huma.Register(a.huma, op("remove-app", http.MethodDelete, "/v1/apps/{app}", "Remove an app; the data of its services stays", "apps"), a.removeApp)
+	huma.Register(a.huma, op("list-functions", http.MethodGet, "/v1/functions", "The functions of all apps", "functions"), a.listFunctions)
+	huma.Register(a.huma, op("get-function", http.MethodGet, "/v1/apps/{app}/functions/{function}", "A function as it is live", "functions"), a.getFunction)
+	huma.Register(a.huma, op("list-versions", http.MethodGet, "/v1/apps/{app}/functions/{function}/versions", "A function's versions, the newest first", "functions"), a.listVersions)
+	huma.Register(a.huma, op("promote", http.MethodPost, "/v1/apps/{app}/functions/{function}/promote", "Send all or some of the calls to a version", "functions"), a.promote)
+	huma.Register(a.huma, op("rollback", http.MethodPost, "/v1/apps/{app}/functions/{function}/rollback", "Send all calls to an earlier version", "functions"), a.rollback)
+}
+
+func (a *API) listApps(context.Context, *struct{}) (*appsOutput, error) {
+	out := &appsOutput{}
+	out.Body.Apps = []AppSummary{}
+	for _, app := range a.cfg.Deploys.State().Apps() {
+		s := AppSummary{Name: app.Name, Functions: len(app.Live)}
+		if len(app.Deploys) > 0 {
+			s.Deployed = &app.Deploys[0]
+		}
+		out.Body.Apps = append(out.Body.Apps, s)
+	}
+	return out, nil
+}
+
+func (a *API) getApp(_ context.Context, in *appPath) (*appOutput, error) {
+	app, err := a.cfg.Deploys.State().App(in.App)
+	return &appOutput{app}, err
+}
+
+func (a *API) removeApp(ctx context.Context, in *appPath) (*struct{}, error) {
+	return nil, a.cfg.Deploys.Remove(ctx, in.App)
+}
+
+func (a *API) listFunctions(context.Context, *struct{}) (*functionsOutput, error) {
+	out := &functionsOutput{}
+	out.Body.Functions = []FunctionInfo{}
+	s := a.cfg.Deploys.State()
+	for _, app := range s.Apps() {
+		for _, fn := range slices.Sorted(maps.Keys(app.Live)) {
+			info, err := functionInfo(s, app, fn)
+			if err != nil {
+				return nil, err
+			}
+			out.Body.Functions = append(out.Body.Functions, info)
+		}
+	}
+	return out, nil
+}
+
+func (a *API) getFunction(_ context.Context, in *functionPath) (*functionOutput, error) {
+	s := a.cfg.Deploys.State()
+	app, err := s.App(in.App)
+	if err != nil {
+		return nil, err
+	}
+	info, err := functionInfo(s, app, in.Function)
+	return &functionOutput{info}, err
+}
+
+func functionInfo(s *control.State, app *control.App, fn mayfly.FunctionName) (FunctionInfo, error) {
+	v, err := s.Version(app.Name, fn, "", 100) // the alias's own version, not its canary
+	if err != nil {
+		return FunctionInfo{}, err
+	}
+	return FunctionInfo{App: app.Name, Name: fn, Alias: app.Live[fn], Digest: v.Digest, Size: v.Size, Spec: v.Spec}, nil
+}
+
+func (a *API) listVersions(_ context.Context, in *functionPath) (*versionsOutput, error) {
+	out := &versionsOutput{}
+	var err error
+	out.Body.Versions, err = a.cfg.Deploys.State().Versions(in.App, in.Function)
+	return out, err
+}
+
+func (a *API) promote(ctx context.Context, in *turnInput) (*aliasOutput, error) {
+	alias, err := a.cfg.Deploys.Promote(ctx, in.App, in.Function, in.Body.Version, in.Body.Weight)
+	return &aliasOutput{alias}, err
+}
+
+func (a *API) rollback(ctx context.Context, in *turnInput) (*aliasOutput, error) {
+	alias, err := a.cfg.Deploys.Rollback(ctx, in.App, in.Function, in.Body.Version)
+	return &aliasOutput{alias}, err
+}

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"context"
+	"strings"
+
+	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/api"
+	"github.com/mayfly-cloud/mayfly/api/client"
+	"github.com/mayfly-cloud/mayfly/manifest"
+)
+
+// appName is the app that a verb means: --app, that of a manifest in this
+// folder, or the only one deployed.
+func (g *globals) appName(ctx context.Context, c *client.Client) (string, error) {
+	if g.app != "" {
+		return g.app, nil
+	}
+	if m, err := manifest.Load("."); err == nil {
+		return string(m.App), nil
+	}
+	var out struct{ Apps []api.AppSummary }
+	if err := c.Do(ctx, "GET", "/v1/apps", nil, &out); err != nil {
+		return "", err
+	}
+	switch len(out.Apps) {
+	case 0:
+		return "", mayfly.Errorf(mayfly.NotFound, "", "no app is deployed; deploy one with: mayfly deploy DIR")
+	case 1:
+		return string(out.Apps[0].Name), nil
+	}
+	names := make([]string, len(out.Apps))
+	for i, a := range out.Apps {
+		names[i] = string(a.Name)
+	}
+	return "", mayfly.Errorf(mayfly.Invalid, "", "several apps are deployed; say which one with --app: %s", strings.Join(names, ", "))
+}

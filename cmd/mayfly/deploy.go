@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/api"
+	"github.com/mayfly-cloud/mayfly/artifact"
+	"github.com/mayfly-cloud/mayfly/control"
+)
+
+func newDeployCmd(g *globals) *cobra.Command {
+	var message string
+	cmd := &cobra.Command{
+		Use:   "deploy [DIR]",
+		Short: "Plan, then apply: all of it or nothing",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			q := url.Values{}
+			if message != "" {
+				q.Set("message", message)
+			}
+			last, err := g.send(cmd.Context(), "/v1/deploys?"+q.Encode(), dirArg(args))
+			if err != nil {
+				return err
+			}
+			return g.print(last.Result, func(w io.Writer) { fmt.Fprint(w, last.Result) })
+		},
+	}
+	cmd.Flags().StringVarP(&message, "message", "m", "", "what changed and why, kept with the deploy")
+	return cmd
+}
+
+// planChanges is the exit status of a plan that would change something.
+const planChanges = exitStatus(10)
+
+func newPlanCmd(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use:   "plan [DIR]",
+		Short: "What deploy would change; exits with 10 where it would change something",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			last, err := g.send(cmd.Context(), "/v1/plan", dirArg(args))
+			if err != nil {
+				return err
+			}
+			if err := g.print(last.Plan, func(w io.Writer) { fmt.Fprint(w, last.Plan) }); err != nil {
+				return err
+			}
+			if last.Plan.Empty() {
+				return nil
+			}
+			return planChanges
+		},
+	}
+}
+
+func dirArg(args []string) string {
+	if len(args) == 0 {
+		return "."
+	}
+	return args[0]
+}
+
+// send builds and packs an app here, sends it to the node, tells the progress
+// and returns the last event.
+func (g *globals) send(ctx context.Context, path, dir string) (last api.DeployEvent, err error) {
+	c, err := g.client()
+	if err != nil {
+		return last, err
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return last, err
+	}
+	store, err := artifact.New(artifact.Config{Dir: cache + "/mayfly/artifacts", NoSync: true})
+	if err != nil {
+		return last, err
+	}
+	tell := g.progress()
+	r, w := io.Pipe()
+	go func() { w.CloseWithError(control.Send(ctx, dir, store, nil, w, tell)) }()
+	defer r.Close()
+	// The request begins with the first byte: an error of the app itself is the
+	// pipe's, and is told as it is.
+	err = c.Lines(ctx, http.MethodPost, path, "application/octet-stream", r, func(line []byte) error {
+		last = api.DeployEvent{}
+		if err := json.Unmarshal(line, &last); err != nil {
+			return err
+		}
+		if last.Progress != nil {
+			tell(*last.Progress)
+		}
+		return last.Failed()
+	})
+	if err == nil && last.Plan == nil && last.Result == nil {
+		err = mayfly.Errorf(mayfly.Unavailable, "", "the node broke off; `mayfly versions` says what is live")
+	}
+	return last, err
+}
+
+// progress tells the steps of a deploy on standard error.
+func (g *globals) progress() func(control.Progress) {
+	return func(p control.Progress) {
+		if g.json {
+			return
+		}
+		if line := stepLine(p); line != "" {
+			fmt.Fprintln(g.err, line)
+		}
+	}
+}
+
+// stepLine is a step for people, "" where it is not worth a line.
+func stepLine(p control.Progress) string {
+	switch p.Stage {
+	case control.StageBuilding:
+		return fmt.Sprintf("  %s  %s", p.Function, p.Text)
+	case control.StageStarted:
+		return fmt.Sprintf("  %s  version %d started", p.Function, p.Version)
+	}
+	return ""
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mayfly-cloud/mayfly"
+)
+
+func newInvokeCmd(g *globals) *cobra.Command {
+	var data, event, qualifier string
+	var async, verbose bool
+	cmd := &cobra.Command{
+		Use:   "invoke FUNCTION",
+		Short: "Call a function and print its result",
+		Example: `  mayfly invoke thumbnail -d '{"key":"raw/1.png"}'
+  mayfly invoke thumbnail --event event.json --verbose
+  cat event.json | mayfly invoke thumbnail --event -`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			body, err := g.eventBody(data, event)
+			if err != nil {
+				return err
+			}
+			fn, q, _ := strings.Cut(args[0], ":")
+			if q == "" {
+				q = qualifier
+			}
+			return g.invoke(cmd, fn, q, body, async, verbose)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&data, "data", "d", "", "the event, as JSON")
+	f.StringVar(&event, "event", "", "a file with the event, - for standard input")
+	f.StringVar(&qualifier, "qualifier", "", "an alias or a version number; default live")
+	f.BoolVar(&async, "async", false, "hand the call over and print its id")
+	f.BoolVarP(&verbose, "verbose", "v", false, "say how the time was spent")
+	cmd.MarkFlagsMutuallyExclusive("data", "event")
+	return cmd
+}
+
+func (g *globals) eventBody(data, file string) ([]byte, error) {
+	body := []byte(data)
+	var err error
+	switch file {
+	case "":
+	case "-":
+		body, err = io.ReadAll(g.in)
+	default:
+		body, err = os.ReadFile(file)
+	}
+	if err != nil {
+		return nil, mayfly.Errorf(mayfly.Invalid, "", "the event cannot be read: %v", err)
+	}
+	if len(bytes.TrimSpace(body)) == 0 {
+		return []byte("{}"), nil
+	}
+	if !json.Valid(body) {
+		return nil, mayfly.Errorf(mayfly.Invalid, "", "the event is not JSON; a text is written with quotes: -d '\"text\"'")
+	}
+	return body, nil
+}
+
+func (g *globals) invoke(cmd *cobra.Command, fn, qualifier string, event []byte, async, verbose bool) error {
+	c, err := g.client()
+	if err != nil {
+		return err
+	}
+	app, err := g.appName(cmd.Context(), c)
+	if err != nil {
+		return err
+	}
+	q := url.Values{}
+	if qualifier != "" {
+		q.Set("qualifier", qualifier)
+	}
+	if async {
+		q.Set("async", "true")
+	}
+	path := "/v1/apps/" + url.PathEscape(app) + "/functions/" + url.PathEscape(fn) + "/invoke?" + q.Encode()
+	res, err := c.Send(cmd.Context(), http.MethodPost, path, "application/json", bytes.NewReader(event))
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if verbose {
+		printInvocation(g.err, res.Header.Get("X-Mayfly-Invocation"))
+	}
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		return err
+	}
+	_, err = g.out.Write(append(bytes.TrimRight(body, "\n"), '\n'))
+	return err
+}
+
+// printInvocation tells a record in one line and one more per phase.
+func printInvocation(w io.Writer, raw string) {
+	var inv mayfly.Invocation
+	if json.Unmarshal([]byte(raw), &inv) != nil {
+		return
+	}
+	start := "warm"
+	if inv.Cold {
+		start = "cold"
+	}
+	fmt.Fprintf(w, "%s version %d, %s, %s, billed %s, memory peak %s of %s\n", inv.ID, inv.Version, start, inv.Outcome, inv.Billed, inv.MemoryPeak, inv.Memory)
+	for _, p := range inv.Phases {
+		fmt.Fprintf(w, "  %-8s %8.3f ms\n", p.Name, float64(p.Duration)/float64(time.Millisecond))
+	}
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/daemon"
+)
+
+// nodeFlags are what dev and serve take.
+type nodeFlags struct {
+	cfg       daemon.Config
+	memory    string
+	readyFile string
+	logLevel  string
+}
+
+func (f *nodeFlags) add(cmd *cobra.Command, data string) {
+	fl := cmd.Flags()
+	fl.StringVar(&f.cfg.Data, "data", data, "folder for all state")
+	fl.StringVar(&f.cfg.Gateway, "gateway", daemon.DefaultGateway, "address for functions' HTTP; port 0 picks a free one")
+	fl.StringVar(&f.cfg.API, "api", daemon.DefaultAPI, "address of the API and the console")
+	fl.StringVar(&f.cfg.S3, "s3", daemon.DefaultS3, "address of the S3 API")
+	fl.StringVar(&f.readyFile, "ready-file", "", "write the URLs and the admin token as JSON to this file once everything answers")
+	fl.StringVar(&f.cfg.NATS, "nats", "", "URL of a NATS server with JetStream (default: embedded)")
+	fl.StringVar(&f.cfg.Durability, "durability", "always", "always: what is accepted is on disk; fast: within 100 ms")
+	fl.StringVar(&f.memory, "memory", "", "bound on the memory of all instances together, such as 4GiB (default: none)")
+	fl.StringVar(&f.cfg.Walls, "walls", "auto", "auto: all the isolation that the machine allows; none: ordinary processes")
+	fl.StringVar(&f.logLevel, "log-level", "warn", "the daemon's own log: debug, info, warn, error")
+}
+
+// config completes what the flags say.
+func (f *nodeFlags) config(g *globals) (daemon.Config, error) {
+	c := f.cfg
+	c.Version = version
+	if f.memory != "" {
+		m, err := mayfly.ParseBytes(f.memory)
+		if err != nil {
+			return c, mayfly.Errorf(mayfly.Invalid, "--memory", "%v", err)
+		}
+		c.Memory = m
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
+		return c, mayfly.Errorf(mayfly.Invalid, "--log-level", "%q is not a level; choose debug, info, warn or error", f.logLevel)
+	}
+	c.Log = slog.New(slog.NewTextHandler(g.err, &slog.HandlerOptions{Level: level}))
+	var err error
+	c.Data, err = filepath.Abs(c.Data)
+	return c, err
+}
+
+func newServeCmd(g *globals) *cobra.Command {
+	var f nodeFlags
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "One production node",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := f.config(g)
+			if err != nil {
+				return err
+			}
+			return g.runNode(cmd.Context(), cfg, f.readyFile, func(context.Context, *daemon.Node) error { return nil })
+		},
+	}
+	f.add(cmd, serveData())
+	return cmd
+}
+
+// runNode runs a node until ctx ends. first runs beside it before the node
+// counts as ready.
+func (g *globals) runNode(ctx context.Context, cfg daemon.Config, readyFile string, first func(context.Context, *daemon.Node) error) error {
+	n, err := daemon.New(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- n.Run(ctx) }()
+	err = first(ctx, n)
+	if err == nil {
+		err = g.announce(n, cfg, readyFile)
+	}
+	if err != nil {
+		cancel()
+		return errors.Join(err, <-ended)
+	}
+	err = <-ended
+	if !g.json {
+		fmt.Fprintln(g.err, "stopped")
+	}
+	return errors.Join(err, os.Remove(filepath.Join(cfg.Data, profileName)), n.Close())
+}
+
+// announce tells where the node is, to people and to programs.
+func (g *globals) announce(n *daemon.Node, cfg daemon.Config, readyFile string) error {
+	u := n.URLs()
+	p := profile{Gateway: u.Gateway, API: u.API, Console: u.Console, S3: u.S3, Token: u.Token, PID: os.Getpid()}
+	if err := writeProfile(filepath.Join(cfg.Data, profileName), p); err != nil {
+		return err
+	}
+	if !g.json {
+		fmt.Fprintf(g.err, "  gateway  %s\n  console  %s\n  s3       %s\n", u.Gateway, u.Console, u.S3)
+	}
+	if readyFile == "" {
+		return nil
+	}
+	return writeProfile(readyFile, p)
+}

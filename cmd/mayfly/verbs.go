@@ -1,0 +1,12 @@
+package main
+
+import "github.com/spf13/cobra"
+
+// verbs is every verb, in the order that help shows them.
+func verbs(g *globals) []*cobra.Command {
+	return []*cobra.Command{
+		newDevCmd(g), newServeCmd(g), newDeployCmd(g), newPlanCmd(g), newInvokeCmd(g),
+		newVersionsCmd(g), newPromoteCmd(g), newRollbackCmd(g),
+		newDoctorCmd(g), newSchemaCmd(g), newSimulateCmd(g),
+	}
+}

@@ -1,0 +1,93 @@
+package daemon
+
+import (
+	"context"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/mayfly-cloud/mayfly/artifact"
+	"github.com/mayfly-cloud/mayfly/engine"
+	"github.com/mayfly-cloud/mayfly/event"
+	"github.com/mayfly-cloud/mayfly/identity"
+	"github.com/mayfly-cloud/mayfly/sandbox/process"
+	"github.com/mayfly-cloud/mayfly/telemetry"
+)
+
+// stores are the parts that hold state on disk.
+type stores struct {
+	artifacts *artifact.Store
+	invoke    *event.Store // asynchronous calls
+	dead      *event.Store
+}
+
+// open opens what lies in the data folder. The engine comes first: it holds the
+// folder's lock.
+func (n *Node) open(ctx context.Context) (err error) {
+	c := n.cfg
+	ec := engine.Config{Dir: c.path("engine"), URL: c.NATS, Durability: engine.Durability(c.Durability), Logger: c.Log}
+	if c.NATS != "" {
+		ec.Dir = ""
+	}
+	if n.engine, err = engine.Open(ctx, ec); err != nil {
+		return err
+	}
+	n.closing(n.engine.Close)
+	if n.tokens, err = identity.OpenTokens(c.Data); err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		n.telemetry, err = telemetry.Open(telemetry.Config{Dir: c.path("telemetry"), Log: c.Log})
+		return err
+	})
+	g.Go(func() (err error) {
+		n.stores.artifacts, err = artifact.New(artifact.Config{Dir: c.path("artifacts"), Exclude: []string{c.Data}, NoSync: c.Dev})
+		return err
+	})
+	g.Go(func() (err error) {
+		n.stores.invoke, err = n.openEvents(ctx, "INVOKE")
+		return err
+	})
+	g.Go(func() (err error) {
+		n.stores.dead, err = n.openEvents(ctx, "DEAD")
+		return err
+	})
+	err = g.Wait()
+	if n.telemetry != nil {
+		n.closing(n.telemetry.Close)
+	}
+	return err
+}
+
+// openEvents opens the logs of a family: its shards, or the one log of that
+// name.
+func (n *Node) openEvents(ctx context.Context, family string) (*event.Store, error) {
+	names := []string{family}
+	if family != "DEAD" {
+		names = nil
+		for i := range engine.Shards {
+			names = append(names, engine.LogName(family, i))
+		}
+	}
+	logs := make([]event.Log, len(names))
+	for i, name := range names {
+		log, err := n.engine.Log(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		logs[i] = log
+	}
+	return event.Open(ctx, event.Config{Logs: logs, Logger: n.cfg.Log})
+}
+
+// openLauncher makes the launcher, which serves the doors of every sandbox.
+func (n *Node) openLauncher(doors []process.Door) (err error) {
+	n.launcher, err = process.New(process.Config{
+		Dir: n.cfg.path("run"), Bundles: n.stores.artifacts.Bundles(), Node: nodeID(n.cfg.Data),
+		Doors: doors, Walls: n.cfg.Walls, Memory: n.cfg.Memory, Log: n.cfg.Log,
+	})
+	if err == nil {
+		n.closing(n.launcher.Close)
+	}
+	return err
+}

@@ -1,0 +1,80 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+
+	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/control"
+	"github.com/mayfly-cloud/mayfly/gateway"
+	"github.com/mayfly-cloud/mayfly/trigger"
+)
+
+// subscribe brings each new state into force, in the order that a call meets
+// the parts backwards: what may be done, what there is, who calls, the edge,
+// and only then what is no longer needed.
+func (n *Node) subscribe() {
+	n.control.Subscribe("grants", func(_ context.Context, s *control.State) error {
+		return n.parts.grants.Apply(s.Manifests())
+	})
+	n.control.Subscribe("services", func(ctx context.Context, s *control.State) error {
+		var errs []error
+		for _, svc := range n.parts.services {
+			errs = append(errs, svc.Apply(ctx, s.Manifests()))
+		}
+		return errors.Join(errs...)
+	})
+	n.control.Subscribe("triggers", func(ctx context.Context, s *control.State) error {
+		all := bindings(s)
+		var errs []error
+		for _, t := range n.parts.triggers {
+			errs = append(errs, t.Apply(ctx, all[t.Kind()]))
+		}
+		return errors.Join(errs...)
+	})
+	n.control.Subscribe("gateway", func(_ context.Context, s *control.State) error {
+		return n.gateway.Apply(n.routes(s))
+	})
+	n.control.Subscribe("pool", func(_ context.Context, s *control.State) error {
+		n.pool.Keep(s.Live())
+		return nil
+	})
+}
+
+// bindings is every trigger of every app, by kind. A kind without a binding is
+// in it too, so that a driver learns that its last one went.
+func bindings(s *control.State) map[mayfly.TriggerKind][]trigger.Binding {
+	all := map[mayfly.TriggerKind][]trigger.Binding{}
+	for _, a := range s.Apps() {
+		for name, fn := range a.Manifest.Functions {
+			for i, t := range fn.On {
+				kind, _ := t.Kind()
+				all[kind] = append(all[kind], trigger.Binding{
+					App: a.Name, Function: name, Index: i, Trigger: t, Spec: fn, Manifest: a.Manifest,
+				})
+			}
+		}
+	}
+	return all
+}
+
+// routes is what the gateway serves: http triggers, and webhooks by their
+// driver.
+func (n *Node) routes(s *control.State) []gateway.App {
+	var apps []gateway.App
+	for _, a := range s.Apps() {
+		app := gateway.App{Name: a.Name}
+		for name, fn := range a.Manifest.Functions {
+			for _, t := range fn.On {
+				if t.HTTP != "" {
+					app.Routes = append(app.Routes, gateway.Route{
+						Pattern: t.HTTP, Function: name, CORS: t.CORS, Auth: t.Auth,
+						Serves: fn.Runtime == mayfly.HTTP || fn.Runtime == mayfly.Container,
+					})
+				}
+			}
+		}
+		apps = append(apps, app)
+	}
+	return apps
+}

@@ -1,0 +1,219 @@
+package daemon
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/api"
+	"github.com/mayfly-cloud/mayfly/control"
+	"github.com/mayfly-cloud/mayfly/event"
+	"github.com/mayfly-cloud/mayfly/gateway"
+	"github.com/mayfly-cloud/mayfly/identity"
+	"github.com/mayfly-cloud/mayfly/invoke"
+	"github.com/mayfly-cloud/mayfly/pool"
+	"github.com/mayfly-cloud/mayfly/sandbox"
+	"github.com/mayfly-cloud/mayfly/sandbox/process"
+	"github.com/mayfly-cloud/mayfly/service"
+	"github.com/mayfly-cloud/mayfly/service/secret"
+	"github.com/mayfly-cloud/mayfly/trigger"
+	"github.com/mayfly-cloud/mayfly/trigger/async"
+)
+
+// parts is what the catalogue made, by what the node does with it.
+type parts struct {
+	grants   *identity.Authorizer
+	secrets  *secret.Driver
+	calls    *async.Calls
+	services []service.Driver
+	triggers []trigger.Driver
+	api      []api.Part
+	running  []running
+}
+
+// running is a part with a loop of its own.
+type running struct {
+	name string
+	run  func(context.Context) error
+}
+
+func (p *parts) runs(name string, run func(context.Context) error) {
+	p.running = append(p.running, running{name, run})
+}
+
+// wire joins the parts. Several need one another; what a part needs before it
+// is there goes through the node.
+func (n *Node) wire(ctx context.Context) (err error) {
+	n.parts.grants = identity.NewAuthorizer(nil)
+	n.parts.secrets, err = secret.Open(ctx, secret.Config{
+		Index: n.engine.Index(), RootKey: n.cfg.path("root.key"), Authz: n.parts.grants, Log: n.cfg.Log,
+	})
+	if err != nil {
+		return err
+	}
+	if err := n.openLauncher(n.doors()); err != nil {
+		return err
+	}
+	n.drivers = runtimes(n.cfg, n.launcher)
+	for _, d := range n.drivers {
+		n.closing(d.Close)
+	}
+	specs := &specs{bundles: n.stores.artifacts, secrets: n.parts.secrets, manifest: n.manifest}
+	n.pool = pool.New(pool.Config{
+		Drivers: n.drivers, Specs: specs, Output: redacted{n.telemetry, n.parts.secrets.Redact}, Log: n.cfg.Log,
+	})
+	n.invoker = invoke.New(invoke.Config{Versions: versions{n}, Pool: n.pool, Recorder: n.telemetry, Log: n.cfg.Log})
+	n.parts.calls = async.New(async.Config{
+		Store: n.stores.invoke, Dead: event.NewDead(n.stores.dead), Invoker: caller{n.invoker}, Functions: functions{n},
+		Authorize: n.parts.grants, Logger: n.cfg.Log,
+	})
+	if err := n.catalogue(ctx); err != nil {
+		return err
+	}
+	for _, s := range n.parts.services {
+		if e, ok := s.(service.Environment); ok {
+			specs.environs = append(specs.environs, e)
+		}
+	}
+	if err := n.openControl(); err != nil {
+		return err
+	}
+	n.gateway = gateway.New(gateway.Config{
+		Invoker: n.invoker, Async: accept{n.parts.calls}, Tokens: n.tokens, Dev: n.cfg.Dev, Log: n.cfg.Log,
+	})
+	n.api = api.New(api.Config{
+		Node: n, Deploys: n.control, Invoker: n.invoker, Async: accept{n.parts.calls}, Tokens: n.tokens, Grants: n.parts.grants,
+		Parts: n.parts.api, Raw: n.raw(), Open: n.console(), Tmp: n.cfg.path("tmp"), Version: n.cfg.Version, Log: n.cfg.Log,
+	})
+	n.subscribe()
+	n.background()
+	return nil
+}
+
+// background lists the loops that Run drives.
+func (n *Node) background() {
+	p := &n.parts
+	p.runs("telemetry", n.telemetry.Run)
+	p.runs("sandboxes", n.launcher.Run)
+	p.runs("pool", n.pool.Run)
+	p.runs("control", n.control.Run)
+	p.runs("asynchronous calls' store", n.stores.invoke.Run)
+	p.runs("dead letters' store", n.stores.dead.Run)
+	p.runs("asynchronous calls", p.calls.Run)
+	for _, s := range p.services {
+		p.runs("service "+s.Kind(), s.Run)
+	}
+	for _, t := range p.triggers {
+		p.runs("trigger "+string(t.Kind()), t.Run)
+	}
+}
+
+func (n *Node) openControl() (err error) {
+	cfg := control.Config{Index: n.engine.Index(), Artifacts: n.stores.artifacts, Warmer: n.pool, Log: n.cfg.Log}
+	for _, t := range n.parts.triggers {
+		cfg.Triggers = append(cfg.Triggers, t)
+	}
+	for _, s := range n.parts.services {
+		cfg.Resources = append(cfg.Resources, s)
+	}
+	cfg.Supported = n.supported()
+	if n.control, err = control.New(cfg); err == nil {
+		n.closing(n.control.Close)
+	}
+	return err
+}
+
+// doors are the loopback ports that every sandbox has.
+func (n *Node) doors() []process.Door {
+	return []process.Door{{
+		Port: 9002,
+		Env:  []string{"MAYFLY_ENDPOINT=http://{addr}", "OTEL_EXPORTER_OTLP_ENDPOINT=http://{addr}/otlp"},
+		Serve: func(l net.Listener, who mayfly.Caller) {
+			s := &http.Server{Handler: n.inside(who), ReadHeaderTimeout: 10 * time.Second}
+			_ = s.Serve(l) // ends with the sandbox
+		},
+	}}
+}
+
+// manifest is an app's live manifest, nil where it has none.
+func (n *Node) manifest(app mayfly.AppName) *mayfly.Manifest {
+	if n.control == nil {
+		return nil
+	}
+	a, err := n.control.State().App(app)
+	if err != nil {
+		return nil
+	}
+	return a.Manifest
+}
+
+// nodeID names the node's cgroups and files on this machine.
+func nodeID(data string) string {
+	abs, err := filepath.Abs(data)
+	if err != nil {
+		abs = data
+	}
+	sum := sha256.Sum256([]byte(abs))
+	return hex.EncodeToString(sum[:6])
+}
+
+// versions lets the invoker ask a control that is made after it.
+type versions struct{ n *Node }
+
+func (v versions) Version(app mayfly.AppName, fn mayfly.FunctionName, qualifier string, roll int) (*mayfly.Version, error) {
+	return v.n.control.Version(app, fn, qualifier, roll)
+}
+
+// functions tells triggers what is deployed.
+type functions struct{ n *Node }
+
+func (f functions) Function(app mayfly.AppName, fn mayfly.FunctionName) (*mayfly.Function, bool) {
+	v, err := f.n.control.Version(app, fn, "", 0)
+	if err != nil {
+		return nil, false
+	}
+	return &v.Spec, true
+}
+
+// caller is trigger.Invoker over the invoker.
+type caller struct{ invoker *invoke.Invoker }
+
+func (c caller) Call(ctx context.Context, t *trigger.Call) ([]byte, error) {
+	res, err := c.invoker.Invoke(ctx, &invoke.Request{
+		ID: t.ID, App: t.App, Function: t.Function, Qualifier: t.Qualifier, Event: t.Event, Trigger: t.Trigger, Route: t.Route,
+		Attempt: t.Attempt, Trace: t.Trace, Caller: t.Caller, HTTP: t.HTTP, Hops: t.Hops,
+	})
+	if err != nil || res.Body == nil {
+		return payload(res), err
+	}
+	defer res.Body.Close()
+	return io.ReadAll(io.LimitReader(res.Body, int64(mayfly.MaxEvent)))
+}
+
+func payload(res *invoke.Result) []byte {
+	if res == nil {
+		return nil
+	}
+	return res.Payload
+}
+
+// accept is the asynchronous side of the gateway and the API.
+type accept struct{ calls *async.Calls }
+
+func (a accept) Enqueue(ctx context.Context, r *invoke.Request) (string, error) {
+	return a.calls.Enqueue(ctx, &async.Request{
+		App: r.App, Function: r.Function, Qualifier: r.Qualifier, Event: r.Event, Trigger: r.Trigger, Route: r.Route,
+		Trace: r.Trace, Caller: r.Caller, HTTP: r.HTTP, Hops: r.Hops,
+	})
+}
+
+var (
+	_ sandbox.Output  = redacted{}
+	_ trigger.Invoker = caller{}
+)
