@@ -13,7 +13,10 @@ import (
 
 // base is the folder that becomes the root of every cell: an empty tree of
 // mount points, and an /etc without the machine's secrets.
-type base struct{ dir string }
+type base struct {
+	dir   string
+	large []string // folders of the machine's /etc that are shown, not copied
+}
 
 // Users of a cell, as it sees them.
 const (
@@ -56,7 +59,7 @@ var maskedFiles = []string{
 
 // newBase makes the folder anew.
 func newBase(dir string) (*base, error) {
-	b := &base{dir}
+	b := &base{dir: dir}
 	if err := os.RemoveAll(dir); err != nil {
 		return nil, fmt.Errorf("make the root of sandboxes: %w", err)
 	}
@@ -105,12 +108,25 @@ func (b *base) fillEtc() error {
 	for _, pattern := range etcShared {
 		found, _ := filepath.Glob("/etc/" + pattern)
 		for _, path := range found {
-			if err := b.copyTree(path); err != nil {
+			if err := b.share(path); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// share shows a file or folder of the machine: a mount makes every cell a
+// little slower, many files make the start of the daemon slower.
+func (b *base) share(path string) error {
+	if entries, err := os.ReadDir(path); err != nil || len(entries) < 32 {
+		return b.copyTree(path)
+	}
+	if err := b.parents(path); err != nil {
+		return err
+	}
+	b.large = append(b.large, path)
+	return b.folder(path)
 }
 
 // copyTree copies what of a tree of the machine everybody may read, at the
@@ -220,6 +236,9 @@ func (b *base) mounts() ([]baseMount, error) {
 			return nil, err
 		}
 		all = append(all, baseMount{dir, dir, sealed | unix.MOUNT_ATTR_NODEV, true})
+	}
+	for _, dir := range b.large {
+		all = append(all, baseMount{dir, dir, sealed | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC, true})
 	}
 	for _, d := range devices {
 		all = append(all, baseMount{"/dev/" + d, "/dev/" + d, unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC, false})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -25,6 +26,8 @@ type cell struct {
 	pid     int      // of the init, on this machine
 	pidfd   int      // of the init
 	doors   []net.Listener
+
+	destroyed sync.Once
 
 	mu    sync.Mutex
 	spare []int // guarded by mu; unconnected sockets of the cell's network
@@ -200,7 +203,7 @@ func (c *cell) kill() {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.freed {
+	if !c.freed && c.pidfd >= 0 {
 		unix.PidfdSendSignal(c.pidfd, unix.SIGKILL, nil, 0)
 	}
 }
@@ -229,34 +232,30 @@ func (c *cell) wait() {
 	}
 }
 
-// destroy ends the cell and frees all it has.
-func (c *cell) destroy() {
+// destroy ends the cell and frees all it has. It may be called again.
+func (c *cell) destroy() { c.destroyed.Do(c.end) }
+
+func (c *cell) end() {
 	if c.control != nil {
-		if c.pidfd >= 0 {
-			c.kill()
-		}
+		c.kill()
 		c.control.close()
 		c.wait()
 	}
 	c.mu.Lock()
-	again := c.freed
 	c.freed = true
-	c.mu.Unlock()
-	if again {
-		return
-	}
-	for _, l := range c.doors {
-		l.Close()
+	if c.pidfd >= 0 {
+		unix.Close(c.pidfd)
 	}
 	for _, fd := range c.spare {
 		unix.Close(fd)
 	}
-	if c.pidfd >= 0 {
-		unix.Close(c.pidfd)
+	c.mu.Unlock()
+	for _, l := range c.doors {
+		l.Close()
 	}
 	if c.group != nil {
 		if err := c.group.remove(); err != nil {
-			c.nursery.log.Warn("remove sandbox", "error", err)
+			c.nursery.log.Warn("remove sandbox", slog.Any("error", err))
 		}
 	}
 	c.nursery.freeUsers(c.users)

@@ -46,12 +46,14 @@ func (h *hierarchies) freezer() string {
 
 // findHierarchies makes this node's folders wherever the daemon may. It never
 // fails: what cannot be used is absent.
-func findHierarchies(node string) *hierarchies {
+func findHierarchies(node string, unified bool) *hierarchies {
 	h := &hierarchies{v2: map[string]bool{}, v1: map[string]string{}}
 	own := ownGroups()
 	for _, m := range cgroupMounts() {
 		if m.unified {
-			h.useUnified(m.dir, own[""], node)
+			if unified {
+				h.useUnified(m.dir, own[""], node)
+			}
 			continue
 		}
 		for _, c := range m.controllers {

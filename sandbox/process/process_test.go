@@ -3,11 +3,13 @@ package process
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +21,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if attempt := os.Getenv("PROBE"); attempt != "" {
+		probe(attempt)
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -194,6 +200,125 @@ func TestCloseTwice(t *testing.T) {
 			t.Errorf("a closed launcher answered %v", err)
 		}
 	})
+}
+
+// The shell has no network client, so these programs are this test's own
+// executable: see probe.
+func TestDoorsAndListeners(t *testing.T) {
+	everyTier(t, func(t *testing.T, kind string) {
+		l := newLauncher(t, Config{Walls: kind, Doors: []Door{greeter()}})
+		in, tell, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tell.Close()
+		var out buffer
+		p := startProbe(t, l, "client", func(c *Command) {
+			c.Stdout, c.Stderr, c.Listen, c.Files = &out, &out, []int{9001}, []*os.File{in}
+		})
+		in.Close()
+		fmt.Fprintln(tell, p.Addr(0))
+		for range 2 {
+			conn, err := p.Listener(0).Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn.Close()
+		}
+		waitDone(t, p)
+		if got := out.String(); got != "function shop/cart\n" {
+			t.Errorf("the door told the program %q", got)
+		}
+	})
+}
+
+func TestDial(t *testing.T) {
+	everyTier(t, func(t *testing.T, kind string) {
+		l := newLauncher(t, Config{Walls: kind})
+		port, err := l.Port(8080)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := startProbe(t, l, "server", func(c *Command) { c.Env = append(c.Env, "PORT="+strconv.Itoa(port)) })
+		for range 10 {
+			var conn net.Conn
+			eventually(t, "the program listens", func() bool {
+				var err error
+				conn, err = p.Dial(t.Context(), port)
+				return err == nil
+			})
+			got, _ := io.ReadAll(conn)
+			conn.Close()
+			if string(got) != "served" {
+				t.Errorf("read %q", got)
+			}
+		}
+	})
+}
+
+func TestAssign(t *testing.T) {
+	everyTier(t, func(t *testing.T, kind string) {
+		l := newLauncher(t, Config{Walls: kind, Doors: []Door{greeter()}})
+		in, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
+		var out buffer
+		p, err := l.Start(t.Context(), Command{
+			Path: "/bin/sh", Args: []string{"-c", "read path secret <&3; cat $path $secret"}, Files: []*os.File{in}, Stdout: &out, Stderr: &out,
+		})
+		in.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		a := Assignment{Who: who, Bundle: bundle(t, "hello", "bundled\n"), Secrets: map[string][]byte{"KEY": []byte("secret\n")}, Memory: 64 * mayfly.MiB}
+		if err := p.Assign(t.Context(), a); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Assign(t.Context(), a); mayfly.CodeOf(err) != mayfly.Conflict {
+			t.Errorf("a second Assign gave %v", err)
+		}
+		fmt.Fprintln(w, p.Path("/var/task/hello"), p.Path("/run/secrets/KEY"))
+		waitDone(t, p)
+		if out.String() != "bundled\nsecret\n" {
+			t.Errorf("read %q", out.String())
+		}
+	})
+}
+
+func TestFreeze(t *testing.T) {
+	everyTier(t, func(t *testing.T, kind string) {
+		l := newLauncher(t, Config{Walls: kind})
+		var out buffer
+		p := startProbe(t, l, "count", func(c *Command) { c.Stdout = &out })
+		eventually(t, "the program counts", func() bool { return len(out.String()) > 3 })
+		if err := p.Freeze(); err != nil {
+			skipUnavailable(t, err)
+		}
+		var before int
+		eventually(t, "the program stands still", func() bool {
+			before = len(out.String())
+			time.Sleep(50 * time.Millisecond)
+			return len(out.String()) == before
+		})
+		if err := p.Thaw(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the program goes on", func() bool { return len(out.String()) > before })
+		if u := p.Usage(); u.Memory == 0 && kind == WallsNone {
+			t.Errorf("usage %+v", u)
+		}
+	})
+}
+
+func skipUnavailable(t *testing.T, err error) {
+	t.Helper()
+	if mayfly.CodeOf(err) == mayfly.Unavailable {
+		t.Skip(err)
+	}
+	t.Fatal(err)
 }
 
 func eventually(t *testing.T, what string, ok func() bool) {

@@ -24,6 +24,7 @@ type walls struct {
 	cfg    Config
 	node   string // names this node's cgroups
 	wanted chan struct{}
+	v1     bool // use no v2 cgroups; for tests
 
 	mu      sync.Mutex
 	opened  bool         // guarded by mu
@@ -92,7 +93,7 @@ func (w *walls) build(ctx context.Context) (why string, err error) {
 	for _, d := range w.cfg.Doors {
 		ports = append(ports, d.Port)
 	}
-	groups := findHierarchies(w.node)
+	groups := findHierarchies(w.node, !w.v1)
 	if w.nursery, err = newNursery(ctx, b, groups, ports, w.cfg.Log); err != nil {
 		return whyNot(err), err
 	}
