@@ -55,6 +55,8 @@ type extractor struct {
 	cfg  Config
 	left int64 // bytes that may still be written
 	n    int
+
+	links map[string]string // made so far, by path
 }
 
 func extract(ctx context.Context, dir string, cfg Config, walk func(*extractor) error) error {
@@ -64,7 +66,16 @@ func extract(ctx context.Context, dir string, cfg Config, walk func(*extractor) 
 	}
 	defer root.Close()
 	cfg = cfg.WithDefaults()
-	return walk(&extractor{ctx: ctx, root: root, cfg: cfg, left: int64(cfg.MaxSize)})
+	x := &extractor{ctx: ctx, root: root, cfg: cfg, left: int64(cfg.MaxSize), links: map[string]string{}}
+	if err := walk(x); err != nil {
+		return err
+	}
+	for name := range x.links {
+		if err := staysInside(x.links, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // name is an entry's path, refused where it leads out.
@@ -82,7 +93,12 @@ func (x *extractor) name(raw string) (string, error) {
 	return name, nil
 }
 
-func (x *extractor) folder(name string) error { return x.root.MkdirAll(name, 0o755) }
+func (x *extractor) folder(name string) error {
+	if err := x.parent(name); err != nil {
+		return err
+	}
+	return x.root.MkdirAll(name, 0o755)
+}
 
 func (x *extractor) file(name string, mode fs.FileMode, r io.Reader) error {
 	if err := x.parent(name); err != nil {
@@ -109,7 +125,14 @@ func (x *extractor) file(name string, mode fs.FileMode, r io.Reader) error {
 	return errors.Join(err, f.Chmod(perm), f.Close())
 }
 
+// parent makes the folders above an entry, and refuses one that would be
+// written through a link: its own links would be checked at the wrong place.
 func (x *extractor) parent(name string) error {
+	for up := path.Dir(name); up != "."; up = path.Dir(up) {
+		if _, isLink := x.links[up]; isLink {
+			return mayfly.Errorf(mayfly.Invalid, "", "the archive's entry %q goes through the link %q", name, up)
+		}
+	}
 	dir := path.Dir(name)
 	if dir == "." {
 		return nil
@@ -130,6 +153,7 @@ func (x *extractor) link(name, target string) error {
 	if err := x.root.Symlink(target, name); err != nil {
 		return mayfly.Errorf(mayfly.Invalid, "", "the archive's link %q cannot be made: %w", name, err)
 	}
+	x.links[name] = target
 	return nil
 }
 
@@ -153,7 +177,7 @@ func (x *extractor) hard(name, target string) error {
 
 // Unpack extracts a tar stream (plain, gzip or zstd) below dir, which exists.
 // cfg bounds it. Entries whose path or link leads out of dir are refused, as
-// are devices.
+// are devices; what was extracted by then is left in dir.
 func Unpack(ctx context.Context, r io.Reader, dir string, cfg Config) error {
 	plain, done, err := decompress(r)
 	if err != nil {

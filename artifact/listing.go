@@ -95,7 +95,7 @@ func (l listing) check(cfg Config) error {
 		return mayfly.Errorf(mayfly.Invalid, "", "there are no files in it")
 	}
 	if size := mayfly.Bytes(l.size()); size > cfg.MaxSize {
-		return mayfly.Errorf(mayfly.TooLarge, "", "its files hold %s; a bundle may hold %s. The largest: %s. Leave out what it does not need in .mayflyignore", human(size), cfg.MaxSize, describe(l.largest(5)))
+		return mayfly.Errorf(mayfly.TooLarge, "", "its files hold %s; a bundle may hold %s. The largest: %s. Leave out what it does not need in .mayflyignore", Human(size), cfg.MaxSize, describe(l.largest(5)))
 	}
 	if len(l) > cfg.MaxFiles {
 		return mayfly.Errorf(mayfly.TooLarge, "", "it has %d files; a bundle may have %d. Leave out what it does not need in .mayflyignore", len(l), cfg.MaxFiles)
@@ -156,13 +156,13 @@ func escapes(p, target string) error {
 func describe(parts []Part) string {
 	words := make([]string, len(parts))
 	for i, p := range parts {
-		words[i] = p.Path + " " + human(p.Size)
+		words[i] = p.Path + " " + Human(p.Size)
 	}
 	return strings.Join(words, ", ")
 }
 
-// human is a size with one decimal, for messages.
-func human(b mayfly.Bytes) string {
+// Human is a size with one decimal, for messages.
+func Human(b mayfly.Bytes) string {
 	switch {
 	case b >= mayfly.GiB:
 		return fmt.Sprintf("%.1f GiB", float64(b)/float64(mayfly.GiB))

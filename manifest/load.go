@@ -55,7 +55,13 @@ func Load(path string) (*mayfly.Manifest, error) {
 
 // Open is Load that keeps the place of every value, for problems that are found
 // later.
-func Open(path string) (*Document, error) {
+func Open(path string) (*Document, error) { return open(path, true) }
+
+// OpenPacked is Open for an app that was packed elsewhere: the sources of its
+// functions need not be there.
+func OpenPacked(path string) (*Document, error) { return open(path, false) }
+
+func open(path string, sources bool) (*Document, error) {
 	file, err := Find(path)
 	if err != nil {
 		return nil, err
@@ -67,8 +73,12 @@ func Open(path string) (*Document, error) {
 	doc, problems := read(filepath.Base(file), data)
 	doc.Dir = filepath.Dir(file)
 	if doc.Manifest != nil {
-		problems = append(problems, doc.Place(loadFiles(doc.Dir, doc.Manifest))...)
-		problems.sort()
+		found := loadFiles(doc.Dir, doc.Manifest)
+		if sources {
+			found = append(found, checkSources(doc.Dir, doc.Manifest)...)
+		}
+		problems = append(problems, doc.Place(found)...)
+		problems.Sort()
 	}
 	if len(problems) > 0 {
 		return nil, problems.Err()
@@ -121,7 +131,7 @@ func read(name string, data []byte) (*Document, Problems) {
 	doc.Manifest = m
 	problems = append(d.problems, doc.Place(Validate(m))...)
 	problems = doc.Place(withoutEchoes(problems))
-	problems.sort()
+	problems.Sort()
 	return doc, problems
 }
 
@@ -237,6 +247,10 @@ func loadFiles(dir string, m *mayfly.Manifest) (problems Problems) {
 			problems = append(problems, loadMigrations(dir, db, "databases."+name+".migrations")...)
 		}
 	}
+	return problems
+}
+
+func checkSources(dir string, m *mayfly.Manifest) (problems Problems) {
 	for name, fn := range m.Functions {
 		if fn != nil && fn.Source != "" && fn.Runtime != mayfly.Container {
 			if _, why := inside(dir, fn.Source); why != "" {

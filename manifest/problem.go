@@ -61,7 +61,8 @@ func ProblemsOf(err error) Problems {
 	return ps
 }
 
-func (ps Problems) sort() {
+// Sort orders problems as they stand in the file.
+func (ps Problems) Sort() {
 	slices.SortStableFunc(ps, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Path, b.Path))
 	})

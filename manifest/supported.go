@@ -37,7 +37,7 @@ func (s Supported) Check(doc *Document) Problems {
 		}
 	}
 	ps = doc.Place(ps)
-	ps.sort()
+	ps.Sort()
 	return ps
 }
 

@@ -1,0 +1,352 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/mayfly-cloud/mayfly"
+)
+
+// Options say how to deploy.
+type Options struct {
+	Message  string
+	Progress func(Progress) // called one at a time; may be nil
+
+	// Canary, 1 to 99, is the percentage of calls that changed functions' new
+	// versions get; the rest stays with the version that is live. Hold makes the
+	// new versions and leaves all calls where they are.
+	Canary int
+	Hold   bool
+
+	// Lenient deploys functions whose runtime this machine lacks, with a warning.
+	Lenient bool
+}
+
+// Result is what a deploy did.
+type Result struct {
+	Plan       *Plan      `json:"plan"`
+	Changed    bool       `json:"changed"`
+	Deployment Deployment `json:"deployment,omitzero"`
+	Warnings   []string   `json:"warnings,omitempty"`
+}
+
+// Deploy makes a source live: all of it, or nothing where it returns an error.
+// Failures of the user's code are errors whose chain holds the FunctionError.
+func (c *Control) Deploy(ctx context.Context, src *Source, o Options) (*Result, error) {
+	if o.Canary < 0 || o.Canary > 99 || (o.Canary > 0 && o.Hold) {
+		return nil, mayfly.Errorf(mayfly.Invalid, "deploy", "a canary gets 1 to 99 percent of the calls, and is not held back")
+	}
+	doc, err := src.open()
+	if err != nil {
+		return nil, err
+	}
+	app := doc.Manifest.App
+	defer c.lock(app)()
+	d := &deploy{c: c, o: o, report: newReport(o.Progress), id: mayfly.NewID()[:8], by: mayfly.CallerFrom(ctx).String()}
+	d.plan, err = c.plan(ctx, src, doc, o.Lenient, d.report)
+	if err != nil {
+		return nil, deployError(app, err)
+	}
+	if d.plan.Empty() {
+		return &Result{Plan: d.plan, Warnings: d.plan.Warnings}, nil
+	}
+	if err := d.run(ctx); err != nil {
+		return nil, deployError(app, err)
+	}
+	d.report.say(Progress{Stage: StageSwitched})
+	return &Result{Plan: d.plan, Changed: true, Deployment: d.record, Warnings: append(d.plan.Warnings, c.publishNow(ctx)...)}, nil
+}
+
+func deployError(app mayfly.AppName, err error) error {
+	return mayfly.Errorf(mayfly.CodeOf(err), "deploy "+string(app), "%w", err)
+}
+
+// publishNow tells subscribers of a change that is made, whether or not its
+// caller still waits. Their failures are warnings: the change stands.
+func (c *Control) publishNow(ctx context.Context) (warnings []string) {
+	err := c.Publish(context.WithoutCancel(ctx))
+	if err == nil {
+		return nil
+	}
+	c.cfg.Log.Error("a new state is not in force everywhere", "error", err)
+	for _, e := range unjoin(err) {
+		warnings = append(warnings, "it is live, but "+mayfly.MessageOf(e))
+	}
+	return warnings
+}
+
+// deploy is one deploy under way.
+type deploy struct {
+	c      *Control
+	o      Options
+	report *report
+	id, by string
+	plan   *Plan
+	made   []*mayfly.Version // new versions, whose records are written
+	record Deployment
+}
+
+// run does everything that a failure must leave without effect, then switches.
+func (d *deploy) run(ctx context.Context) error {
+	err := d.makeVersions(ctx)
+	if err == nil {
+		err = d.applyResources(ctx)
+	}
+	if err == nil {
+		err = d.start(ctx)
+	}
+	if err != nil {
+		d.abandon(ctx)
+		return err
+	}
+	return d.commit(ctx)
+}
+
+// makeVersions writes the records of new versions. Nothing refers to them yet.
+func (d *deploy) makeVersions(ctx context.Context) error {
+	for _, ch := range d.plan.Functions {
+		if !ch.Version {
+			continue
+		}
+		v := &mayfly.Version{
+			App: d.plan.App, Function: ch.Function, Number: d.c.nextNumber(d.plan.base, d.plan.App, ch.Function),
+			Digest: ch.Bundle.Digest, Size: ch.Bundle.Size, Spec: *d.plan.manifest.Functions[ch.Function],
+			Created: time.Now().UTC().Truncate(time.Millisecond), Deploy: d.id, Message: d.o.Message,
+		}
+		v.Spec.On = nil // what calls a function may change while its version stays
+		d.made = append(d.made, v)
+		data, err := json.Marshal(v)
+		if err != nil {
+			return fmt.Errorf("write version %s: %w", v.Ref(), err)
+		}
+		if _, err := d.c.cfg.Index.Put(ctx, versionKey(v.App, v.Function, v.Number), data, 0); err != nil {
+			return fmt.Errorf("write version %s: %w", v.Ref(), err)
+		}
+	}
+	return nil
+}
+
+// nextNumber is a version number that was never used, not even by a deploy that
+// failed: caches and instances are known by it.
+func (c *Control) nextNumber(base *App, app mayfly.AppName, fn mayfly.FunctionName) int {
+	n := 1
+	if base != nil {
+		n = base.Latest[fn] + 1
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	key := string(app) + "." + string(fn)
+	n = max(n, c.used[key]+1)
+	for {
+		if _, _, taken := c.cfg.Index.Get(versionKey(app, fn, n)); !taken {
+			c.used[key] = n
+			return n
+		}
+		n++
+	}
+}
+
+func (d *deploy) applyResources(ctx context.Context) error {
+	apps := []*mayfly.Manifest{d.plan.manifest}
+	for _, m := range d.c.State().Manifests() {
+		if m.App != d.plan.App {
+			apps = append(apps, m)
+		}
+	}
+	for _, r := range d.c.cfg.Resources {
+		if err := r.Apply(ctx, apps); err != nil {
+			return mayfly.Errorf(mayfly.CodeOf(err), r.Kind(), "%w", err)
+		}
+	}
+	return nil
+}
+
+// start prepares and starts every new version once, several at a time. All that
+// fail are said.
+func (d *deploy) start(ctx context.Context) error {
+	var mu sync.Mutex
+	var failed []error
+	var g errgroup.Group
+	g.SetLimit(d.c.cfg.Parallel)
+	for _, v := range d.made {
+		g.Go(func() error {
+			if err := d.startOne(ctx, v); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				failed = append(failed, startError(v, err))
+			}
+			return nil
+		})
+	}
+	_ = g.Wait()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return together(failed)
+}
+
+func (d *deploy) startOne(ctx context.Context, v *mayfly.Version) error {
+	w := d.c.cfg.Warmer
+	if d.o.Lenient && w.Check(ctx, v.Spec.Runtime) != nil {
+		return nil // said as a warning of the plan
+	}
+	d.report.say(Progress{Stage: StageStarting, Function: v.Function, Version: v.Number})
+	if err := w.Prepare(ctx, v); err != nil {
+		return err
+	}
+	if err := w.Warm(ctx, v); err != nil {
+		return err
+	}
+	d.report.say(Progress{Stage: StageStarted, Function: v.Function, Version: v.Number})
+	return nil
+}
+
+// startError says what the user's code did, with the lines of their files.
+func startError(v *mayfly.Version, err error) error {
+	op := "function " + string(v.Function)
+	var f *mayfly.FunctionError
+	if !errors.As(err, &f) {
+		return mayfly.Errorf(mayfly.CodeOf(err), op, "%w", err)
+	}
+	msg := "does not start: " + f.Error()
+	for _, line := range f.Trace {
+		msg += "\n    " + strings.TrimRight(line, "\n")
+	}
+	return &mayfly.Error{Code: mayfly.FunctionFailed, Op: op, Message: msg, Err: err}
+}
+
+// abandon takes back what a failed deploy wrote. What it cannot take back, the
+// collector does.
+func (d *deploy) abandon(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	for _, v := range d.made {
+		if err := d.c.cfg.Index.Delete(ctx, versionKey(v.App, v.Function, v.Number), 0); err != nil && mayfly.CodeOf(err) != mayfly.NotFound {
+			d.c.cfg.Log.Debug("the record of a version that never was live stays for now", "version", v.Ref(), "error", err)
+		}
+	}
+	if d.c.cfg.Abandon != nil && len(d.made) > 0 {
+		d.c.cfg.Abandon(d.made)
+	}
+}
+
+// commit is the switch.
+func (d *deploy) commit(ctx context.Context) error {
+	a := d.next()
+	err := d.c.put(ctx, a)
+	if err == nil {
+		return nil
+	}
+	// The write may have happened although its answer was lost.
+	if now := d.c.State().apps[a.Name]; now != nil && len(now.Deploys) > 0 && now.Deploys[0].ID == d.id {
+		return nil
+	}
+	if mayfly.CodeOf(err) == mayfly.Conflict {
+		d.abandon(ctx)
+	}
+	return err
+}
+
+// next is the app as it is going to be.
+func (d *deploy) next() *App {
+	a := d.plan.base.clone(d.plan.App)
+	a.Manifest, a.Removed = d.plan.manifest, false
+	d.record = d.c.deployment(d.id, "deploy", d.o.Message)
+	d.record.By = d.by
+	for _, v := range d.made {
+		a.Kept[v.Function] = append(a.Kept[v.Function], v.Number)
+		a.Latest[v.Function] = v.Number
+		a.Live[v.Function] = d.alias(a.Live[v.Function], v.Number)
+		d.record.Versions[v.Function] = v.Number
+	}
+	for _, ch := range d.plan.Functions {
+		if ch.To > 0 {
+			a.Live[ch.Function] = d.alias(a.Live[ch.Function], ch.To)
+			d.record.Versions[ch.Function] = ch.To
+		}
+	}
+	for fn := range a.Live {
+		if a.Manifest.Functions[fn] == nil {
+			delete(a.Live, fn)
+			delete(a.Kept, fn)
+		}
+	}
+	a.trim(d.c.cfg.VersionsKept)
+	a.note(d.record)
+	return a
+}
+
+// alias is where a function's calls go once it has version n.
+func (d *deploy) alias(was mayfly.Alias, n int) mayfly.Alias {
+	switch {
+	case was.Version == 0:
+		return mayfly.Alias{Name: mayfly.AliasLive, Version: n}
+	case d.o.Hold:
+		return was
+	case d.o.Canary > 0:
+		return mayfly.Alias{Name: mayfly.AliasLive, Version: was.Version, Canary: n, Weight: d.o.Canary, Previous: was.Previous}
+	}
+	return mayfly.Alias{Name: mayfly.AliasLive, Version: n, Previous: was.Version}
+}
+
+// clone is a copy that may be changed; of nil, an app without anything.
+func (a *App) clone(name mayfly.AppName) *App {
+	if a == nil {
+		return &App{
+			Name: name, Live: map[mayfly.FunctionName]mayfly.Alias{},
+			Latest: map[mayfly.FunctionName]int{}, Kept: map[mayfly.FunctionName][]int{},
+		}
+	}
+	b := *a
+	b.Live, b.Latest, b.Kept = maps.Clone(a.Live), maps.Clone(a.Latest), map[mayfly.FunctionName][]int{}
+	if b.Live == nil {
+		b.Live = map[mayfly.FunctionName]mayfly.Alias{}
+	}
+	for fn, numbers := range a.Kept {
+		b.Kept[fn] = slices.Clone(numbers)
+	}
+	b.Deploys = slices.Clone(a.Deploys)
+	return &b
+}
+
+// trim forgets the oldest versions beyond kept, but none that an alias names.
+func (a *App) trim(kept int) {
+	for fn, numbers := range a.Kept {
+		alias := a.Live[fn]
+		extra := len(numbers) - kept
+		a.Kept[fn] = slices.DeleteFunc(numbers, func(n int) bool {
+			if extra <= 0 || n == alias.Version || n == alias.Canary || n == alias.Previous || n == a.Latest[fn] {
+				return false
+			}
+			extra--
+			return true
+		})
+	}
+}
+
+func (a *App) note(d Deployment) {
+	a.Deploys = append([]Deployment{d}, a.Deploys...)
+	a.Deploys = a.Deploys[:min(len(a.Deploys), deploysKept)]
+}
+
+// put writes an app's value where it is still the one that a was made from.
+func (c *Control) put(ctx context.Context, a *App) error {
+	data, err := json.Marshal(a)
+	if err != nil {
+		return fmt.Errorf("write app %s: %w", a.Name, err)
+	}
+	_, err = c.cfg.Index.Put(ctx, appKey(a.Name), data, a.revision)
+	if mayfly.CodeOf(err) == mayfly.Conflict {
+		return mayfly.Errorf(mayfly.Conflict, "", "app %s was changed by somebody else meanwhile; try again", a.Name)
+	}
+	return err
+}

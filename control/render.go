@@ -1,0 +1,105 @@
+package control
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/mayfly-cloud/mayfly/artifact"
+)
+
+var signs = map[Action]string{Add: "+", Change: "~", Remove: "-"}
+
+// String is the plan for people.
+func (p *Plan) String() string {
+	var b strings.Builder
+	if p.Empty() {
+		fmt.Fprintf(&b, "app %s: no changes\n", p.App)
+	} else {
+		p.write(&b)
+	}
+	for _, w := range p.Warnings {
+		fmt.Fprintf(&b, "\nwarning: %s\n", w)
+	}
+	return b.String()
+}
+
+func (p *Plan) write(b *strings.Builder) {
+	fmt.Fprintf(b, "app %s", p.App)
+	if p.New {
+		b.WriteString(" (new)")
+	}
+	b.WriteString("\n\n")
+	for _, f := range p.Functions {
+		fmt.Fprintf(b, "%s function %s%s\n", signs[f.Action], f.Function, f.about())
+		for _, t := range f.Triggers {
+			fmt.Fprintf(b, "    %s %s %s\n", signs[t.Action], t.Kind, t.On)
+			writeFields(b, "        ", t.Fields)
+		}
+		writeFields(b, "    ", f.Fields)
+	}
+	for _, r := range p.Resources {
+		fmt.Fprintf(b, "%s %s %s", signs[r.Action], r.Kind, r.Name)
+		if r.Action == Remove {
+			b.WriteString("   (its data stays)")
+		}
+		b.WriteString("\n")
+		writeFields(b, "    ", r.Fields)
+	}
+	if len(p.Settings) > 0 {
+		b.WriteString("~ app\n")
+		writeFields(b, "    ", p.Settings)
+	}
+	fmt.Fprintf(b, "\n%s\n", p.summary())
+}
+
+func (f FunctionChange) about() string {
+	switch {
+	case f.Action == Remove:
+		return fmt.Sprintf("   version %d", f.From)
+	case f.Action == Add:
+		return fmt.Sprintf("   %s, %s", f.Runtime, sizeOf(f.Bundle))
+	case f.To > 0:
+		return fmt.Sprintf("   version %d in place of %d", f.To, f.From)
+	case f.Version:
+		return fmt.Sprintf("   new version beside %d, %s", f.From, sizeOf(f.Bundle))
+	}
+	return fmt.Sprintf("   version %d stays", f.From)
+}
+
+func sizeOf(b *artifact.Bundle) string {
+	files := "files"
+	if b.Files == 1 {
+		files = "file"
+	}
+	return fmt.Sprintf("%d %s, %s", b.Files, files, artifact.Human(b.Size))
+}
+
+func writeFields(b *strings.Builder, indent string, changes []FieldChange) {
+	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	for _, c := range changes {
+		fmt.Fprintf(w, "%s%s\t%s → %s\n", indent, c.Field, orNone(c.Old), orNone(c.New))
+	}
+	_ = w.Flush() // a strings.Builder takes everything
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}
+
+func (p *Plan) summary() string {
+	n := map[Action]int{}
+	for _, f := range p.Functions {
+		n[f.Action]++
+	}
+	for _, r := range p.Resources {
+		n[r.Action]++
+	}
+	if len(p.Settings) > 0 {
+		n[Change]++
+	}
+	return fmt.Sprintf("%d to add, %d to change, %d to remove", n[Add], n[Change], n[Remove])
+}
