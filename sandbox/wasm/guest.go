@@ -1,0 +1,167 @@
+package wasm
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/sys"
+
+	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/sandbox/frame"
+)
+
+// errorTypeTrap is for a module that failed as the WebAssembly specification
+// says a module fails: unreachable code, an index out of bounds, …
+const errorTypeTrap = "Runtime.Trap"
+
+// guest is one instance of the module and the call it runs.
+type guest struct {
+	worker *worker
+	module api.Module
+	entry  api.Function
+	env    block
+
+	id   uint32
+	in   []byte // not read yet
+	out  output
+	line []byte // of stderr, without its end yet
+	last []byte // the last line of stderr that is not empty
+}
+
+// run runs the call of a frame and answers it. Its error is the worker's end.
+func (g *guest) run(f *frame.Frame) error {
+	g.id = f.ID
+	g.out = output{wire: g.worker.wire, id: f.ID, http: f.Flags&frame.HTTP != 0}
+	more := callEnv(string(f.Head))
+	g.in = f.Body
+	if g.out.http {
+		req, body, err := httpRequest(f.Body)
+		if err != nil {
+			return g.worker.wire.fail(frame.Error, g.id, err)
+		}
+		more, g.in = append(more, wagiEnv(req, len(body))...), body
+	}
+	g.env = environ(g.worker.base, more)
+	_, err := g.entry.Call(g.worker.ctx)
+	if err != nil && exitedWell(err) {
+		err = nil
+	}
+	g.endLine()
+	if g.out.broken != nil {
+		return g.out.broken
+	}
+	if err != nil {
+		err = g.failure(err)
+	}
+	return g.out.finish(err)
+}
+
+// exitedWell reports whether an error is an exit with status 0.
+func exitedWell(err error) bool {
+	var exit *sys.ExitError
+	return errors.As(err, &exit) && exit.ExitCode() == 0
+}
+
+// failure is what the caller is told of a call that failed.
+func (g *guest) failure(err error) error {
+	if g.out.refused != nil {
+		return g.out.refused
+	}
+	var exit *sys.ExitError
+	if !errors.As(err, &exit) {
+		message, trace := traceOf(err)
+		return &mayfly.FunctionError{Type: errorTypeTrap, Message: message, Trace: trace}
+	}
+	var said mayfly.FunctionError
+	if json.Unmarshal(g.out.held, &said) == nil && said.Type != "" {
+		return &said
+	}
+	message := fmt.Sprintf("exit status %d", exit.ExitCode())
+	if len(g.last) > 0 {
+		message += ": " + strings.ToValidUTF8(string(g.last), "\uFFFD")
+	}
+	return &mayfly.FunctionError{Type: mayfly.ErrorTypeExit, Message: message}
+}
+
+// callEnv is a call's own environment, from the fields of its frame: request id,
+// X-Ray trace, deadline, ARN, trigger, attempt, traceparent.
+func callEnv(head string) []string {
+	fields := strings.SplitN(head, "\n", 8)
+	var env []string
+	for i, name := range []string{"MAYFLY_REQUEST_ID", "_X_AMZN_TRACE_ID", "MAYFLY_DEADLINE_MS", "MAYFLY_FUNCTION_ARN", "MAYFLY_TRIGGER", "MAYFLY_ATTEMPT", "TRACEPARENT"} {
+		if i < len(fields) && fields[i] != "" {
+			env = append(env, name+"="+fields[i])
+		}
+	}
+	return env
+}
+
+// stdin, stdout and stderr are the current guest's.
+type (
+	stdin  struct{ *worker }
+	stdout struct{ *worker }
+	stderr struct{ *worker }
+)
+
+func (s stdin) Read(p []byte) (int, error) {
+	if len(s.guest.in) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, s.guest.in)
+	s.guest.in = s.guest.in[n:]
+	return n, nil
+}
+
+func (s stdout) Write(p []byte) (int, error) {
+	s.guest.out.write(p)
+	return len(p), nil
+}
+
+func (s stderr) Write(p []byte) (int, error) {
+	g := s.guest
+	for rest := p; len(rest) > 0; {
+		line, after, found := bytes.Cut(rest, []byte{'\n'})
+		if room := frame.MaxLine - len(g.line); len(line) > room {
+			line, after, found = rest[:room], rest[room:], true
+		}
+		g.line = append(g.line, line...)
+		if rest = after; found {
+			g.endLine()
+		}
+	}
+	return len(p), nil
+}
+
+// endLine sends a line of stderr as the call's.
+func (g *guest) endLine() {
+	if len(g.line) == 0 {
+		return
+	}
+	if len(bytes.TrimSpace(g.line)) > 0 {
+		g.last = append(g.last[:0], g.line[:min(len(g.line), 2048)]...)
+	}
+	const errorStream = 1
+	g.out.send(&frame.Frame{ID: g.id, Kind: frame.Log, Flags: errorStream, Body: g.line})
+	g.line = g.line[:0]
+}
+
+// sleep is the module's. What it has answered so far leaves before.
+func (w *worker) sleep(ns int64) {
+	w.guest.out.flush()
+	time.Sleep(time.Duration(ns))
+}
+
+// random is the system's. The process was not forked: no seed is shared.
+type random struct{}
+
+func (random) Read(p []byte) (int, error) { return rand.Read(p) }
+
+// stop ends a guest from within a host function.
+func stop() { panic(sys.NewExitError(sys.ExitCodeContextCanceled)) }
