@@ -33,8 +33,8 @@ type Calls struct {
 	wake chan struct{} // holds a token while fresh is not empty
 
 	mu      sync.Mutex
-	lines   map[string]bool               // guarded by mu; lanes that have a line, or will
-	fresh   []*event.Lane                 // guarded by mu; lanes that Run must give a line
+	lines   map[string]bool               // guarded by mu; lanes that have a worker, or will
+	fresh   []*event.Lane                 // guarded by mu; lanes that Run must give a worker
 	running map[string]context.CancelFunc // guarded by mu; by id
 	recent  recent                        // guarded by mu
 }
@@ -131,7 +131,7 @@ func (c *Calls) Run(ctx context.Context) error {
 		c.fresh = nil
 		c.mu.Unlock()
 		for _, lane := range fresh {
-			lines.Go(func() { newLine(c, lane).run(ctx, working) })
+			lines.Go(func() { c.worker(lane).Run(ctx, working) })
 		}
 	}
 	defer time.AfterFunc(c.cfg.Drain, stop).Stop()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/mayfly-cloud/mayfly"
@@ -13,156 +12,53 @@ import (
 	"github.com/mayfly-cloud/mayfly/trigger"
 )
 
-const (
-	lease       = time.Minute
-	renewEvery  = lease / 3
-	firstFlight = 16 // calls in flight before anything is known of a function
-	pauseFirst  = 50 * time.Millisecond
-	pauseMost   = 5 * time.Second
-)
+// lease is how long a call is held; it is renewed while the function runs.
+const lease = time.Minute
 
-// line runs the calls of one function.
-type line struct {
-	calls *Calls
-	lane  *event.Lane
-	freed chan struct{} // holds a token when a call ended
-
-	mu     sync.Mutex
-	flight map[*event.Lease]struct{} // guarded by mu
-	limit  float64                   // guarded by mu; calls at once
-	pause  time.Duration             // guarded by mu; after being throttled
-	until  time.Time                 // guarded by mu; of the pause
+// worker runs the calls of one function.
+func (c *Calls) worker(lane *event.Lane) *event.Worker {
+	return event.NewWorker(event.WorkerConfig{
+		Lane: lane, By: "an asynchronous call", Logger: c.cfg.Logger,
+		Settings: func() event.Settings { return event.Settings{Visibility: lease, Max: c.cfg.InFlight} },
+		Handle: func(ctx context.Context, leases []*event.Lease) bool {
+			return c.call(ctx, leases[0])
+		},
+	})
 }
 
-func newLine(c *Calls, lane *event.Lane) *line {
-	return &line{calls: c, lane: lane, freed: make(chan struct{}, 1), flight: map[*event.Lease]struct{}{}, limit: firstFlight}
-}
-
-// run takes calls while there is room until ctx ends, and returns when all calls
-// have ended, which they must when working ends.
-func (l *line) run(ctx, working context.Context) {
-	var calls sync.WaitGroup
-	defer calls.Wait()
-	renew := time.NewTicker(renewEvery)
-	defer renew.Stop()
-	for {
-		ready := l.lane.Ready()
-		room, wait := l.room()
-		if room == 0 {
-			ready = nil
-		}
-		var pause <-chan time.Time
-		if wait > 0 {
-			pause = time.After(wait)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-renew.C:
-			l.renew()
-		case <-l.freed:
-		case <-pause:
-		case <-ready:
-			leases, err := l.lane.Take(ctx, min(room, 64), lease, "asynchronous call")
-			if err != nil {
-				l.calls.cfg.Logger.Error("asynchronous calls cannot be read", "function", l.lane.Name(), "error", err)
-			}
-			for _, le := range leases {
-				l.enter(le)
-				calls.Go(func() {
-					defer l.leave(le)
-					l.call(working, le)
-				})
-			}
-		}
-	}
-}
-
-// room is how many calls may start now, and how long until a pause is over.
-func (l *line) room() (int, time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if wait := time.Until(l.until); wait > 0 {
-		return 0, wait
-	}
-	return max(0, int(l.limit)-len(l.flight)), 0
-}
-
-func (l *line) enter(le *event.Lease) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.flight[le] = struct{}{}
-}
-
-func (l *line) leave(le *event.Lease) {
-	l.mu.Lock()
-	delete(l.flight, le)
-	l.mu.Unlock()
-	select {
-	case l.freed <- struct{}{}:
-	default:
-	}
-}
-
-func (l *line) renew() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for le := range l.flight {
-		le.Extend(lease)
-	}
-}
-
-// learn adapts the number in flight: one more for each flight's worth of
-// successes, half of it and a pause where the function had no capacity.
-func (l *line) learn(throttled bool) time.Time {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !throttled {
-		l.limit = min(l.limit+1/l.limit, float64(l.calls.cfg.InFlight))
-		l.pause = 0
-		return time.Time{}
-	}
-	if time.Now().After(l.until) { // once for all that were in flight together
-		l.limit = max(1, l.limit/2)
-		l.pause = min(max(2*l.pause, pauseFirst), pauseMost)
-		l.until = time.Now().Add(l.pause)
-	}
-	return l.until
-}
-
-// call runs one call and settles what comes of it.
-func (l *line) call(ctx context.Context, le *event.Lease) {
-	c := l.calls
+// call runs one call and settles what comes of it. It reports whether the
+// function had no capacity.
+func (c *Calls) call(ctx context.Context, le *event.Lease) (throttled bool) {
 	var st stored
 	if err := json.Unmarshal(le.Body, &st); err != nil {
 		c.die(ctx, le, &st, event.DeadRejected, err)
-		return
+		return false
 	}
 	fn, ok := c.cfg.Functions.Function(st.App, st.Function)
 	p := st.policy(fn)
 	switch {
 	case !ok:
 		c.die(ctx, le, &st, event.DeadRejected, mayfly.Errorf(mayfly.NotFound, "", "the function %s does not exist any more", st.Function))
-		return
+		return false
 	case time.Since(le.Created) > p.maxAge:
 		c.die(ctx, le, &st, event.DeadExpired, mayfly.Errorf(mayfly.Timeout, "", "the call is older than %s", mayfly.Duration(p.maxAge)))
-		return
+		return false
 	case le.Attempt > p.attempts: // an attempt was cut short by a lease that ended
 		c.die(ctx, le, &st, event.DeadAttempts, nil)
-		return
+		return false
 	}
 	call := st.call(le.ID, le.Attempt)
 	payload, err := c.invoke(ctx, le.ID, call)
 	if ctx.Err() != nil && err != nil {
 		le.Release(time.Time{})
-		return
+		return false
 	}
 	switch verdict := trigger.Judge(err); {
 	case err == nil:
-		l.learn(false)
 		c.succeed(ctx, le, &st, fn, payload)
 	case verdict == trigger.Wait:
-		le.Release(l.learn(true))
+		le.Release(time.Time{})
+		return true
 	case verdict == trigger.Reject:
 		c.die(ctx, le, &st, event.DeadRejected, err)
 	case le.Attempt >= p.attempts:
@@ -175,6 +71,7 @@ func (l *line) call(ctx context.Context, le *event.Lease) {
 		at := time.Now().Add(backoff.Delay(le.Attempt, schedule.Seed(le.ID)))
 		le.Fail(at, event.Attempt{At: time.Now(), Error: mayfly.MessageOf(err), Invocation: le.ID})
 	}
+	return false
 }
 
 // invoke runs a call that Cancel can stop.
