@@ -6,11 +6,16 @@ import logging
 import os
 import sys
 import threading
+import time
 
 from . import wire
 
-STDOUT, STDERR = 0, 1
+STDOUT, STDERR, PLATFORM = 0, 1, 2
 DEBUG, INFO, WARN, ERROR = 1 << 2, 2 << 2, 3 << 2, 4 << 2
+
+# What may be printed: a burst, and what is earned again each second. The daemon has
+# the same budget; dropping here saves the way there.
+BURST_BYTES, BURST_LINES, EARN_BYTES, EARN_LINES = 4 << 20, 20000, 1 << 20, 5000
 
 current = contextvars.ContextVar("mayfly_request", default=0)
 
@@ -23,6 +28,10 @@ class Output:
         self.wire = w
         self.only = 0
         self.active = set()
+        self.bytes = BURST_BYTES
+        self.lines = BURST_LINES
+        self.last = time.monotonic()
+        self.dropped = self.lost = 0
         self.streams = (Text(self, STDOUT), Text(self, STDERR))
 
     def begin(self, rid):
@@ -33,10 +42,35 @@ class Output:
         for s in self.streams:
             if s.partial:
                 s.finish(rid)
+        if self.dropped:
+            self.report(rid)
         self.active.discard(rid)
         self.only = next(iter(self.active)) if len(self.active) == 1 else 0
 
+    def afford(self, n):
+        """Takes a line of n bytes from the budget. Two threads may both take the last."""
+        if self.lines < 1 or self.bytes < n:
+            now = time.monotonic()
+            passed, self.last = now - self.last, now
+            self.bytes = min(BURST_BYTES, self.bytes + passed * EARN_BYTES)
+            self.lines = min(BURST_LINES, self.lines + passed * EARN_LINES)
+            if self.lines < 1 or self.bytes < n:
+                return False
+        self.lines -= 1
+        self.bytes -= n
+        return True
+
+    def report(self, rid):
+        """Says what was dropped, at the end of a call."""
+        text = "%d lines (%d bytes) were dropped: the function prints faster than its output is taken" % (self.dropped, self.lost)
+        self.dropped = self.lost = 0
+        self.wire.send(wire.LOG, rid, text.encode(), b"", PLATFORM | WARN)
+
     def line(self, flags, text, rid=None):
+        if not self.afford(len(text)):
+            self.dropped += 1
+            self.lost += len(text)
+            return
         if rid is None:
             rid = current.get() or self.only
         data = text.encode("utf-8", "replace") if isinstance(text, str) else text

@@ -1,0 +1,121 @@
+package python_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/sandbox"
+	"github.com/mayfly-cloud/mayfly/sandbox/frame"
+)
+
+const echo = "def handler(event, context):\n    return event\n"
+
+func startBench(b *testing.B, code string, perInstance int) sandbox.Instance {
+	b.Helper()
+	d := newDriver(b)
+	spec := bundle(b, "app.handler", map[string]string{"app.py": code})
+	spec.App, spec.Function, spec.Memory, spec.PerInstance, spec.Digest = "bench", "echo", mayfly.DefaultMemory, perInstance, b.Name()
+	inst, err := d.Start(context.Background(), spec, frame.Silent{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { end(inst) })
+	return inst
+}
+
+func end(inst sandbox.Instance) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	inst.Stop(ctx)
+}
+
+func callOnce(b *testing.B, inst sandbox.Instance) {
+	call := &sandbox.Call{
+		ID: "11111111-2222-3333-4444-555555555555", Deadline: time.Now().Add(time.Minute), Attempt: 1,
+		Trigger: mayfly.TriggerDirect, Trace: mayfly.Trace{ID: "0123456789abcdef0123456789abcdef", Span: "0123456789abcdef"},
+		Event: []byte(`{"hello":"world","n":12345}`),
+	}
+	if _, err := inst.Call(context.Background(), call); err != nil {
+		b.Error(err)
+	}
+}
+
+// BenchmarkCall is one call after another through one worker.
+func BenchmarkCall(b *testing.B) {
+	inst := startBench(b, echo, 1)
+	for b.Loop() {
+		callOnce(b, inst)
+	}
+}
+
+// BenchmarkCallAsync is the same with an async handler.
+func BenchmarkCallAsync(b *testing.B) {
+	inst := startBench(b, "async def handler(event, context):\n    return event\n", 1)
+	for b.Loop() {
+		callOnce(b, inst)
+	}
+}
+
+// BenchmarkConcurrent is 16 callers of one worker with an async handler.
+func BenchmarkConcurrent(b *testing.B) {
+	inst := startBench(b, "async def handler(event, context):\n    return event\n", 16)
+	hammer(b, 16, func(int) { callOnce(b, inst) })
+}
+
+// BenchmarkWorkers is 2 workers with a caller each.
+func BenchmarkWorkers(b *testing.B) {
+	insts := []sandbox.Instance{startBench(b, echo, 1), startBench(b, echo, 1)}
+	hammer(b, len(insts), func(i int) { callOnce(b, insts[i]) })
+}
+
+func hammer(b *testing.B, callers int, call func(caller int)) {
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	b.ResetTimer()
+	var wg sync.WaitGroup
+	for i := range callers {
+		wg.Go(func() {
+			for left.Add(-1) >= 0 {
+				call(i)
+			}
+		})
+	}
+	wg.Wait()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "calls/s")
+}
+
+// BenchmarkStart is a cold start to the first reply: from a worker started
+// ahead, while there is one.
+func BenchmarkStart(b *testing.B) {
+	d := newDriver(b)
+	spec := bundle(b, "app.handler", map[string]string{"app.py": "import json, logging, datetime\n" + echo})
+	spec.App, spec.Function, spec.Memory, spec.PerInstance, spec.Digest = "bench", "start", mayfly.DefaultMemory, 1, b.Name()
+	if err := d.Prepare(context.Background(), spec); err != nil {
+		b.Fatal(err)
+	}
+	phases := map[mayfly.PhaseName]time.Duration{}
+	for b.Loop() {
+		b.StopTimer()
+		time.Sleep(150 * time.Millisecond) // let the stock refill
+		b.StartTimer()
+		inst, err := d.Start(context.Background(), spec, frame.Silent{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		callOnce(b, inst)
+		b.StopTimer()
+		for _, p := range inst.Info().Phases {
+			phases[p.Name] += p.Duration
+		}
+		end(inst)
+		b.StartTimer()
+	}
+	for name, d := range phases {
+		b.ReportMetric(float64(d.Microseconds())/float64(b.N)/1000, fmt.Sprintf("ms-%s", name))
+	}
+}
