@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"path"
+	"reflect"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -79,11 +81,26 @@ func (a *API) humaConfig() huma.Config {
 	c := huma.DefaultConfig("Mayfly", a.cfg.Version)
 	c.Info.Description = "The API of a Mayfly node. Everything the command line and the console do goes through it."
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer"}}
+	c.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
 	c.Security = []map[string][]string{{"token": {}}}
 	c.DocsPath = ""     // its page loads scripts from elsewhere
 	c.SchemasPath = ""  // OpenAPI has them
 	c.CreateHooks = nil // no $schema member in replies
 	return c
+}
+
+// schemaName puts a package's name before its types' names, so that a status of
+// calls and a status of the node are two schemas. The root's nouns stand alone.
+func schemaName(t reflect.Type, hint string) string {
+	name := huma.DefaultSchemaNamer(t, hint)
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	pkg := path.Base(t.PkgPath())
+	if t.Name() == "" || t.PkgPath() == "" || pkg == "mayfly" || pkg == "api" {
+		return name
+	}
+	return strings.ToUpper(pkg[:1]) + pkg[1:] + name
 }
 
 // OpenAPI is the document of all operations, as JSON.

@@ -24,7 +24,13 @@ type callInput struct {
 	Async       bool                `query:"async" doc:"Accept the call durably and answer 202 with its id"`
 	Traceparent string              `header:"Traceparent"`
 	Hops        int                 `header:"X-Mayfly-Hops"`
-	RawBody     []byte              `contentType:"application/json"`
+	body        io.Reader
+}
+
+// Resolve takes the body as it is: it is any JSON, under any content type.
+func (in *callInput) Resolve(ctx huma.Context) []error {
+	in.body = ctx.BodyReader()
+	return nil
 }
 
 type callOutput struct {
@@ -39,7 +45,8 @@ type callOutput struct {
 func (a *API) registerCalls() {
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "invoke-function", Method: http.MethodPost, Path: "/v1/apps/{app}/functions/{function}/invoke",
-		Summary: "Call a function", Tags: []string{"functions"}, MaxBodyBytes: int64(mayfly.MaxEvent) + 1,
+		Summary: "Call a function", Tags: []string{"functions"}, 
+		RequestBody: &huma.RequestBody{Description: "The event", Content: map[string]*huma.MediaType{"application/json": {}}},
 		Description: "The body is the event, the reply the function's result. A function that fails answers 502 with errorType, errorMessage and stackTrace.",
 	}, a.call)
 }
@@ -49,12 +56,9 @@ func (a *API) call(ctx context.Context, in *callInput) (*callOutput, error) {
 	if err := a.cfg.Grants.Authorize(ctx, who, in.App, "call", "function", string(in.Function)); err != nil {
 		return nil, err
 	}
-	event := in.RawBody
-	if len(event) == 0 {
-		event = []byte("{}")
-	}
-	if !json.Valid(event) {
-		return nil, mayfly.Errorf(mayfly.Invalid, "", "the body is not JSON; it is the function's event")
+	event, err := in.event()
+	if err != nil {
+		return nil, err
 	}
 	trace, _ := mayfly.ParseTrace(in.Traceparent, "")
 	req := &invoke.Request{
@@ -68,6 +72,21 @@ func (a *API) call(ctx context.Context, in *callInput) (*callOutput, error) {
 		return a.accept(ctx, req)
 	}
 	return a.run(ctx, req)
+}
+
+func (in *callInput) event() ([]byte, error) {
+	event, err := io.ReadAll(io.LimitReader(in.body, int64(mayfly.MaxEvent)+1))
+	switch {
+	case err != nil:
+		return nil, mayfly.Errorf(mayfly.Invalid, "", "the event broke off: %w", err)
+	case len(event) > int(mayfly.MaxEvent):
+		return nil, mayfly.Errorf(mayfly.TooLarge, "", "an event may have %s; put large data into a bucket and send its key", mayfly.MaxEvent)
+	case len(event) == 0:
+		return []byte("{}"), nil
+	case !json.Valid(event):
+		return nil, mayfly.Errorf(mayfly.Invalid, "", "the body is not JSON; it is the function's event")
+	}
+	return event, nil
 }
 
 func (a *API) accept(ctx context.Context, req *invoke.Request) (*callOutput, error) {

@@ -101,10 +101,10 @@ func (c *call) settle(outcome mayfly.Outcome) {
 		return
 	}
 	usage := c.lease.Instance().Usage()
-	c.record.MemoryPeak, c.record.CPU = usage.MemoryPeak, usage.CPU
+	c.record.MemoryPeak, c.record.CPU = usage.MemoryPeak, c.lease.CPU(usage.CPU)
 	switch outcome {
 	case mayfly.OutcomeOK, mayfly.OutcomeError:
-		c.lease.Release(c.record.Duration)
+		c.lease.Release(c.record.Duration, usage.CPU)
 	default:
 		c.lease.Discard()
 	}

@@ -24,6 +24,8 @@ type group struct {
 	queue    waiters
 	starting int
 	service  schedule.Estimate
+	cpu      schedule.Estimate // of a call
+	best     schedule.Least
 	cold     schedule.Estimate
 	keep     *schedule.KeepAlive
 	retired  bool
@@ -97,7 +99,7 @@ func (g *group) abandon(w *waiter, err error) error {
 	g.mu.Unlock()
 	if !queued {
 		if got := <-w.served; got.instance != nil {
-			g.release(got.instance, 0)
+			g.release(got.instance, 0, 0)
 		}
 	}
 	return err
@@ -109,7 +111,7 @@ func (g *group) lease(in *instance, since time.Time) (*Lease, error) {
 		g.discard(in)
 		return nil, mayfly.Errorf(mayfly.Unavailable, "", "the instance could not be woken: %w", err)
 	}
-	l := &Lease{group: g, instance: in, Waited: time.Since(since)}
+	l := &Lease{group: g, instance: in, Waited: time.Since(since), before: time.Duration(in.cpu.Load())}
 	l.Cold = in.first.CompareAndSwap(true, false)
 	return l, nil
 }
@@ -134,14 +136,19 @@ func (g *group) takeLocked() *instance {
 }
 
 // release gives a slot back; took is the call's duration, 0 where it says
-// nothing about the next.
-func (g *group) release(in *instance, took time.Duration) {
+// nothing about the next, and cpu the instance's processor time so far.
+func (g *group) release(in *instance, took, cpu time.Duration) {
 	now := time.Now()
 	g.mu.Lock()
 	in.active--
 	in.idleSince = now
 	if took > 0 {
 		g.service.Add(took)
+		g.best.Add(took)
+		if used := cpu - time.Duration(in.cpu.Swap(int64(cpu))); used > 0 && !in.fresh {
+			g.cpu.Add(used)
+		}
+		in.fresh = false
 	}
 	g.serveLocked(in)
 	stop := in.active == 0 && (g.retired || in.draining)
@@ -185,7 +192,7 @@ func (g *group) startLocked(now time.Time) {
 	load := schedule.Load{
 		Ready: g.readyLocked(), Starting: g.starting, Waiting: g.queue.len(),
 		PerInstance: g.limits.PerInstance, Max: g.limits.Max,
-		Service: g.service.Mean(), Cold: g.cold.Mean(), Oldest: g.queue.oldest(now),
+		Cores: g.pool.cfg.Cores, CPU: g.cpu.Mean(), Best: g.best.Value(), Service: g.service.Mean(), Cold: g.cold.Mean(), Oldest: g.queue.oldest(now),
 	}
 	if !g.retired {
 		load.Warm = g.version.Spec.Concurrency.Warm
@@ -232,6 +239,7 @@ func (g *group) start() {
 	g.spec, g.tier = spec, raw.Info().Tier
 	g.all[in] = struct{}{}
 	g.serveLocked(in)
+	g.startLocked(time.Now())
 	idle := in.active == 0 && g.retired
 	if idle {
 		g.unlistLocked(in)

@@ -21,7 +21,8 @@ type instance struct {
 	draining  bool      // takes no further lease; guarded by group.mu
 	idleSince time.Time // guarded by group.mu
 
-	first    atomic.Bool // no call yet
+	cpu      atomic.Int64 // processor time when the last call ended, ns
+	first    atomic.Bool  // no call yet
 	frozen   atomic.Bool
 	freezing sync.Mutex // makes freeze and thaw exclude each other
 	stopping sync.Once
@@ -34,7 +35,7 @@ type instance struct {
 
 func newInstance(g *group, raw sandbox.Instance, began time.Time) *instance {
 	now := time.Now()
-	in := &instance{Instance: raw, group: g, took: now.Sub(began), idleSince: now}
+	in := &instance{Instance: raw, group: g, took: now.Sub(began), idleSince: now, fresh: true}
 	in.force, in.forced = context.WithCancel(context.Background())
 	in.first.Store(true)
 	return in

@@ -19,11 +19,17 @@ type Lease struct {
 
 	group    *group
 	instance *instance
+	before   time.Duration // processor time at the begin
 	over     atomic.Bool
 }
 
 // Instance is the leased instance.
 func (l *Lease) Instance() sandbox.Instance { return l.instance.Instance }
+
+// CPU is what the instance used since the lease began, given its total now. It
+// holds the work of other calls at the same time, and for the first call that of
+// the start.
+func (l *Lease) CPU(total time.Duration) time.Duration { return max(total-l.before, 0) }
 
 // Phases is how the time before the call was spent: the start's phases where
 // the call is cold, after the wait in the queue that was not the start's.
@@ -46,10 +52,11 @@ func (l *Lease) Transport() (http.RoundTripper, bool) {
 }
 
 // Release gives the slot back. took is how long the call held it, 0 where that
-// says nothing about the next call.
-func (l *Lease) Release(took time.Duration) {
+// says nothing about the next call, and cpu the instance's processor time so
+// far.
+func (l *Lease) Release(took, cpu time.Duration) {
 	if l.over.CompareAndSwap(false, true) {
-		l.group.release(l.instance, took)
+		l.group.release(l.instance, took, cpu)
 	}
 }
 
@@ -66,7 +73,7 @@ func (l *Lease) PutBack() {
 	if l.Cold {
 		l.instance.first.Store(true)
 	}
-	l.Release(0)
+	l.Release(0, 0)
 }
 
 // newTransport keeps connections to one instance. Idle ones are kept as long as

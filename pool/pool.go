@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"log/slog"
+	"runtime"
 	"sync"
 	"time"
 
@@ -29,6 +30,7 @@ type Config struct {
 	StartWithin time.Duration // least time allowed for a start; default 30s
 	Grace       time.Duration // between SIGTERM and force; default 2s
 	Parallel    int           // starts at once on this node; default 16
+	Cores       int           // processors that instances share; default the machine's
 }
 
 func (c Config) withDefaults() Config {
@@ -46,6 +48,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Parallel == 0 {
 		c.Parallel = 16
+	}
+	if c.Cores == 0 {
+		c.Cores = runtime.GOMAXPROCS(0)
 	}
 	return c
 }

@@ -141,7 +141,7 @@ func TestReusesAnInstance(t *testing.T) {
 		if l.Cold != (i == 0) {
 			t.Errorf("call %d: cold = %v", i, l.Cold)
 		}
-		l.Release(time.Millisecond)
+		l.Release(time.Millisecond, 0)
 	}
 	if n := d.starts.Load(); n != 1 {
 		t.Errorf("%d starts for ten calls in a row", n)
@@ -160,7 +160,7 @@ func TestCoalescesStarts(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			l.Release(0)
+			l.Release(0, 0)
 		})
 	}
 	eventually(t, "all wait", func() bool { s := p.Stats(); return len(s) == 1 && s[0].Waiting == 50 })
@@ -194,11 +194,11 @@ func TestThrottlesBeyondTheQueue(t *testing.T) {
 	}
 	cancel()
 	wg.Wait()
-	l.Release(0)
+	l.Release(0, 0)
 	if l, err = p.Acquire(t.Context(), v); err != nil {
 		t.Fatal(err)
 	}
-	l.Release(0)
+	l.Release(0, 0)
 }
 
 func TestFailedStartReachesEveryWaitingCall(t *testing.T) {
@@ -228,7 +228,7 @@ func TestInstanceThatEndedIsReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Instance().(*fake).end()
-	l.Release(0)
+	l.Release(0, 0)
 	eventually(t, "another one", func() bool { s := p.Stats(); return d.starts.Load() == 2 && len(s) == 1 && s[0].Idle == 1 })
 }
 
@@ -238,12 +238,12 @@ func TestDiscardStopsTheInstance(t *testing.T) {
 	v := version(mayfly.Concurrency{})
 	l, _ := p.Acquire(t.Context(), v)
 	l.Discard()
-	l.Release(0)
+	l.Release(0, 0)
 	eventually(t, "stopped", func() bool { return d.stops.Load() == 1 })
 	if l, _ = p.Acquire(t.Context(), v); !l.Cold {
 		t.Error("a discarded instance served again")
 	}
-	l.Release(0)
+	l.Release(0, 0)
 }
 
 func TestIdleInstancesFreezeAndStop(t *testing.T) {
@@ -252,7 +252,7 @@ func TestIdleInstancesFreezeAndStop(t *testing.T) {
 	v := version(mayfly.Concurrency{})
 	v.Spec.KeepAlive = "1m"
 	l, _ := p.Acquire(t.Context(), v)
-	l.Release(0)
+	l.Release(0, 0)
 	p.sweep(time.Now().Add(10 * time.Second))
 	if d.freezes.Load() != 1 {
 		t.Fatal("not frozen")
@@ -261,7 +261,7 @@ func TestIdleInstancesFreezeAndStop(t *testing.T) {
 	if d.thaws.Load() != 1 || l.Cold {
 		t.Errorf("thaws = %d, cold = %v", d.thaws.Load(), l.Cold)
 	}
-	l.Release(0)
+	l.Release(0, 0)
 	p.sweep(time.Now().Add(2 * time.Minute))
 	eventually(t, "stopped", func() bool { return d.stops.Load() == 1 })
 }
@@ -279,8 +279,8 @@ func TestRetiredVersionDrains(t *testing.T) {
 	if err != nil {
 		t.Fatalf("a call that chose the version before the switch fails: %v", err)
 	}
-	late.Release(0)
-	busy.Release(0)
+	late.Release(0, 0)
+	busy.Release(0, 0)
 	eventually(t, "both stopped", func() bool { return d.stops.Load() == 2 })
 	eventually(t, "forgotten", func() bool {
 		p.sweep(time.Now())
@@ -327,9 +327,9 @@ func TestHammer(t *testing.T) {
 					l.Discard()
 				case 1:
 					in.end()
-					l.Release(0)
+					l.Release(0, 0)
 				default:
-					l.Release(time.Microsecond)
+					l.Release(time.Microsecond, 0)
 				}
 				if in.over.Load() {
 					t.Errorf("instance %s had more than %d calls", in.id, per)
@@ -362,6 +362,6 @@ func BenchmarkAcquireRelease(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		l.Release(time.Microsecond)
+		l.Release(time.Microsecond, 0)
 	}
 }

@@ -12,6 +12,10 @@ type Load struct {
 	Max         int // instances
 	Warm        int // instances to keep started
 
+	Cores int           // processors of the node; 0: not reckoned with
+	CPU   time.Duration // expected processor time of a call; 0: unknown
+	Best  time.Duration // duration of a call that had to share with nobody; 0: unknown
+
 	Service time.Duration // expected duration of a call; 0: unknown
 	Cold    time.Duration // expected duration of a start; 0: unknown
 	Oldest  time.Duration // how long the first in the queue has waited
@@ -30,67 +34,65 @@ const minCold = 2 * time.Millisecond
 // has waited for longer than a start takes shows that the expectation was wrong
 // and is worth an instance whatever it was.
 //
+// Two things bound that. While no call has ended yet, nobody knows whether the
+// calls are short, so that the instances at most double with each wave of
+// starts (as TCP's slow start, RFC 5681): 200 long calls have their instances
+// after five waves, 200 short ones do not pay for 200. And calls that keep the
+// processors busy gain nothing from more instances than useful.
+//
 // Invariant: Ready + Starting + Starts <= max(Max, Warm); with nothing ready
 // and nothing starting, one waiting call is enough to start one.
 func (l Load) Starts() int {
 	room := max(l.Max, l.Warm) - l.Ready - l.Starting
-	if room <= 0 {
-		return 0
-	}
 	want := l.Warm - l.Ready - l.Starting
 	if uncovered := l.Waiting - l.Starting*l.PerInstance; uncovered > 0 {
-		worth := l.worth(uncovered)
-		want = max(want, (worth+l.PerInstance-1)/l.PerInstance)
+		calls := l.worth(uncovered)
+		instances := (calls + l.PerInstance - 1) / l.PerInstance
+		want = max(want, min(instances, l.useful()-l.Ready-l.Starting))
 	}
-	return min(max(want, 0), room)
+	return min(max(want, 0), max(room, 0))
 }
+
+// firstWave is how many instances start at once for calls of unknown length.
+const firstWave = 8
 
 // worth is how many of the uncovered waiting calls are better served by a new
 // instance than by waiting.
 func (l Load) worth(uncovered int) int {
-	if l.Ready == 0 {
-		if l.Starting > 0 && l.brief() {
-			return 0
-		}
-		return l.firstWave(uncovered)
-	}
 	cold := max(l.Cold, minCold)
-	if l.Service == 0 {
-		return uncovered
-	}
-	if l.Oldest > cold {
-		return max(1, uncovered-l.servedWithin(cold))
-	}
-	return uncovered - l.servedWithin(cold)
-}
-
-// brief reports whether calls are known to be so short beside a start that the
-// instances on their way will clear the queue sooner than further ones.
-func (l Load) brief() bool {
-	if l.Service == 0 {
-		return false
-	}
-	cold := max(l.Cold, minCold)
-	slots := time.Duration(l.Starting * l.PerInstance)
-	return l.Service*time.Duration(l.Waiting) <= cold*slots
-}
-
-// firstWave is how many of n calls to start for when nothing is ready: all of
-// them where the service time is unknown, else as many as clear the queue
-// within one further start.
-func (l Load) firstWave(n int) int {
-	if l.Service == 0 {
-		return n
-	}
-	perSlot := max(1, int(max(l.Cold, minCold)/max(l.Service, time.Microsecond)))
-	return (n + perSlot - 1) / perSlot
-}
-
-// servedWithin is how many waiting calls the ready slots are expected to take
-// within d.
-func (l Load) servedWithin(d time.Duration) int {
 	slots := l.Ready * l.PerInstance
-	return int(time.Duration(slots) * d / max(l.Service, time.Microsecond))
+	switch {
+	case l.Service == 0:
+		return min(uncovered, max(firstWave, l.Ready)*l.PerInstance-l.Starting*l.PerInstance)
+	case l.Ready == 0:
+		// The first instance to come clears the queue at t per call; what it has
+		// not taken when another start would be through is worth that start.
+		slots = max(l.Starting, 1) * l.PerInstance
+		rest := uncovered - servedWithin(cold, slots, l.Service)
+		if l.Starting == 0 {
+			return max(1, rest)
+		}
+		return rest
+	case l.Oldest > cold:
+		return max(1, uncovered-servedWithin(cold, slots, l.Service))
+	}
+	return uncovered - servedWithin(cold, slots, l.Service)
+}
+
+// useful is the number of instances beyond which the processors are the bound:
+// each keeps CPU/Best of a processor busy for each of its slots. One more hides
+// the gap between two calls.
+func (l Load) useful() int {
+	if l.Cores == 0 || l.CPU == 0 || l.Best == 0 {
+		return l.Max
+	}
+	slots := float64(l.Cores) * float64(l.Best) / float64(min(l.CPU, l.Best))
+	return int(slots)/l.PerInstance + 2
+}
+
+// servedWithin is how many waiting calls slots are expected to take within d.
+func servedWithin(d time.Duration, slots int, service time.Duration) int {
+	return int(time.Duration(slots) * d / max(service, time.Microsecond))
 }
 
 // Estimate is an exponentially weighted mean of durations (weight 1/8, as TCP's
@@ -109,3 +111,19 @@ func (e *Estimate) Add(d time.Duration) {
 
 // Mean is the estimate; 0 where nothing was observed.
 func (e *Estimate) Mean() time.Duration { return e.mean }
+
+// Least follows the smallest of recent durations: it falls at once, and rises
+// by a hundredth with each observation above it. The zero value knows nothing.
+type Least struct{ least time.Duration }
+
+// Add takes one observation.
+func (l *Least) Add(d time.Duration) {
+	if l.least == 0 || d < l.least {
+		l.least = max(d, 1)
+		return
+	}
+	l.least += min(l.least/100+1, d-l.least)
+}
+
+// Value is the estimate; 0 where nothing was observed.
+func (l *Least) Value() time.Duration { return l.least }

@@ -15,9 +15,14 @@ func TestStarts(t *testing.T) {
 		{"nothing waits", Load{PerInstance: 1, Max: 10}, 0},
 		{"first call", Load{Waiting: 1, PerInstance: 1, Max: 10}, 1},
 		{"first call, one on its way", Load{Waiting: 1, Starting: 1, PerInstance: 1, Max: 10}, 0},
-		{"burst of unknown length", Load{Waiting: 200, PerInstance: 1, Max: 200}, 200},
-		{"burst beyond max", Load{Waiting: 300, PerInstance: 1, Max: 200}, 200},
+		{"burst of unknown length, first wave", Load{Waiting: 200, PerInstance: 1, Max: 200}, 8},
+		{"burst of unknown length, first wave on its way", Load{Waiting: 200, Starting: 8, PerInstance: 1, Max: 200}, 0},
+		{"burst of unknown length, second wave", Load{Waiting: 192, Ready: 8, PerInstance: 1, Max: 200}, 8},
+		{"burst of unknown length, fourth wave", Load{Waiting: 168, Ready: 32, PerInstance: 1, Max: 200}, 32},
+		{"burst beyond max", Load{Waiting: 300, Ready: 150, PerInstance: 1, Max: 200}, 50},
 		{"burst into wide instances", Load{Waiting: 200, PerInstance: 50, Max: 200}, 4},
+		{"calls that fill two processors", Load{Ready: 4, Waiting: 28, PerInstance: 1, Max: 200, Service: 10 * ms, Cold: 5 * ms, Cores: 2, CPU: 9 * ms, Best: 10 * ms}, 0},
+		{"calls that mostly wait", Load{Ready: 4, Waiting: 28, PerInstance: 1, Max: 200, Service: 100 * ms, Cold: 5 * ms, Cores: 2, CPU: ms, Best: 100 * ms}, 28},
 		{"burst of long calls", Load{Waiting: 20, PerInstance: 1, Max: 200, Service: time.Second, Cold: 10 * ms}, 20},
 		{"burst of short calls", Load{Waiting: 20, PerInstance: 1, Max: 200, Service: ms, Cold: 20 * ms}, 1},
 		{"short wait beats a start", Load{Ready: 1, Waiting: 1, PerInstance: 1, Max: 10, Service: ms, Cold: 20 * ms}, 0},
@@ -47,5 +52,17 @@ func TestEstimateFollows(t *testing.T) {
 	}
 	if m := e.Mean(); m > 2*time.Millisecond {
 		t.Errorf("mean = %v after fifty shorter ones", m)
+	}
+}
+
+func TestLeastRisesSlowly(t *testing.T) {
+	var l Least
+	l.Add(10 * time.Millisecond)
+	l.Add(time.Millisecond)
+	for range 10 {
+		l.Add(50 * time.Millisecond)
+	}
+	if v := l.Value(); v < time.Millisecond || v > 2*time.Millisecond {
+		t.Errorf("least = %v", v)
 	}
 }
