@@ -234,7 +234,7 @@ func (g *group) start() {
 		g.mu.Unlock()
 		return
 	}
-	in := newInstance(g, raw, began)
+	in := newInstance(g, raw)
 	g.cold.Add(time.Since(began))
 	g.spec, g.tier = spec, raw.Info().Tier
 	g.all[in] = struct{}{}

@@ -14,11 +14,11 @@ import (
 type instance struct {
 	sandbox.Instance
 	group *group
-	took  time.Duration // the whole start
 
 	active    int       // leases; guarded by group.mu
 	listed    bool      // in group.free; guarded by group.mu
 	draining  bool      // takes no further lease; guarded by group.mu
+	fresh     bool      // no call has ended yet: its processor time holds that of the start; guarded by group.mu
 	idleSince time.Time // guarded by group.mu
 
 	cpu      atomic.Int64 // processor time when the last call ended, ns
@@ -33,9 +33,9 @@ type instance struct {
 	transportOnce sync.Once
 }
 
-func newInstance(g *group, raw sandbox.Instance, began time.Time) *instance {
+func newInstance(g *group, raw sandbox.Instance) *instance {
 	now := time.Now()
-	in := &instance{Instance: raw, group: g, took: now.Sub(began), idleSince: now, fresh: true}
+	in := &instance{Instance: raw, group: g, idleSince: now, fresh: true}
 	in.force, in.forced = context.WithCancel(context.Background())
 	in.first.Store(true)
 	return in
