@@ -205,7 +205,7 @@ func (v *validation) runtime(at string, fn *mayfly.Function) {
 }
 
 var (
-	pythonHandler = regexp.MustCompile(`^[A-Za-z_][\w/]*(\.[A-Za-z_][\w/]*)*[.:][A-Za-z_]\w*$`)
+	pythonHandler = regexp.MustCompile(`^[A-Za-z_][\w/-]*(\.[A-Za-z_][\w/-]*)*[.:][A-Za-z_]\w*$`)
 	nodeHandler   = regexp.MustCompile(`^[\w./@-]+$`)
 )
 
@@ -258,7 +258,7 @@ func (v *validation) concurrency(at string, fn *mayfly.Function) {
 	if c.Max > 0 && c.Warm > c.Max {
 		v.add(join(at, "warm"), "%d instances cannot be kept warm where max is %d", c.Warm, c.Max)
 	}
-	if c.PerInstance > 1 && (fn.Runtime == mayfly.Wasm || fn.Runtime == mayfly.Binary) {
+	if c.PerInstance > 1 && fn.Runtime == mayfly.Wasm {
 		v.add(join(at, "per_instance"), "an instance of a %s function takes one call at a time; remove it", fn.Runtime)
 	}
 }
