@@ -31,7 +31,9 @@ func benchmarks() []benchmark {
 		{"save", "a saved change to its first answer", benchSave},
 		{"redeploy", "load at 32 connections while ten new versions go live", benchRedeploy},
 		{"burst", "0 to 200 Python instances at once", benchBurst},
+		{"async", "asynchronous calls: accepted on disk, and processed", benchAsync},
 		{"kill", "kill -9 during asynchronous load: accepted calls that were executed", benchKill},
+		{"kv", "key-value store over the public API", benchKV},
 		{"idle", "memory while nothing is called", benchIdle},
 	}
 }

@@ -87,7 +87,8 @@ func (r *row) value(name string) float64 {
 // ratio adds how a figure of r stands to that of a peer.
 func (r *row) ratio(figure string, peer *row) {
 	if mine, theirs := r.value(figure), peer.value(figure); mine > 0 && theirs > 0 {
-		r.add(figure+" / "+peer.Case, "×", mine/theirs)
+		r.add("beside peer", "×", mine/theirs)
+		r.Note = "peer: " + peer.Case
 	}
 }
 
