@@ -142,14 +142,7 @@ func (g *group) release(in *instance, took, cpu time.Duration) {
 	g.mu.Lock()
 	in.active--
 	in.idleSince = now
-	if took > 0 {
-		g.service.Add(took)
-		g.best.Add(took)
-		if used := cpu - time.Duration(in.cpu.Swap(int64(cpu))); used > 0 && !in.fresh {
-			g.cpu.Add(used)
-		}
-		in.fresh = false
-	}
+	g.learnLocked(in, took, cpu)
 	g.serveLocked(in)
 	stop := in.active == 0 && (g.retired || in.draining)
 	if stop {
@@ -158,6 +151,24 @@ func (g *group) release(in *instance, took, cpu time.Duration) {
 	g.mu.Unlock()
 	if stop {
 		in.stop()
+	}
+}
+
+// learnLocked takes a call into the estimates. An instance's first call is not
+// like the others: caches are cold, and its processor time holds the start's.
+func (g *group) learnLocked(in *instance, took, cpu time.Duration) {
+	if took == 0 {
+		return
+	}
+	used := cpu - time.Duration(in.cpu.Swap(int64(cpu)))
+	if in.fresh {
+		in.fresh = false
+		return
+	}
+	g.service.Add(took)
+	g.best.Add(took)
+	if used > 0 {
+		g.cpu.Add(used)
 	}
 }
 
