@@ -1,0 +1,215 @@
+package meter
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/mayfly-cloud/mayfly"
+)
+
+// Authorizer decides who may read what. The kind of everything here is "usage",
+// the verb "read"; the app is "" for what spans apps.
+type Authorizer interface {
+	Authorize(ctx context.Context, who mayfly.Caller, app mayfly.AppName, verb, kind, name string) error
+}
+
+func (l *Ledger) mayRead(ctx context.Context, app mayfly.AppName, what string) error {
+	who := mayfly.CallerFrom(ctx)
+	if l.cfg.Authorizer != nil {
+		return l.cfg.Authorizer.Authorize(ctx, who, app, "read", "usage", what)
+	}
+	if who.Kind == mayfly.CallerAdmin || who.Kind == mayfly.CallerPlatform {
+		return nil
+	}
+	return mayfly.Errorf(mayfly.Denied, "read "+what, "%s may not read usage", who)
+}
+
+// Register adds the operations that read the ledger.
+func (l *Ledger) Register(api huma.API) {
+	get := func(id, path, summary string) huma.Operation {
+		return huma.Operation{OperationID: id, Method: http.MethodGet, Path: path, Summary: summary, Tags: []string{"usage"}}
+	}
+	huma.Register(api, get("get-usage", "/v1/usage", "What functions used, exactly"), l.getUsage)
+	huma.Register(api, get("get-cost", "/v1/cost", "What functions cost, and what the month may come to"), l.getCost)
+	huma.Register(api, get("get-call-cost", "/v1/cost/calls/{id}", "What one call or trace costs under each price sheet"), l.getCallCost)
+	huma.Register(api, get("list-prices", "/v1/prices", "The price sheets"), l.getPrices)
+	huma.Register(api, get("list-budgets", "/v1/budgets", "How apps stand against their budgets"), l.getBudgets)
+}
+
+// UsageInput is the query of the operations on usage. It is exported because
+// huma reads embedded structs only then.
+type UsageInput struct {
+	App      mayfly.AppName      `query:"app" maxLength:"63"`
+	Function mayfly.FunctionName `query:"function" maxLength:"63"`
+	Since    string              `query:"since" maxLength:"40" doc:"RFC 3339, or how long ago (24h, 7d); default the begin of the month (UTC)"`
+	Until    string              `query:"until" maxLength:"40" doc:"RFC 3339, or how long ago; default now"`
+	By       []string            `query:"by" maxItems:"5" doc:"app, function, version, second, minute, hour, day, tag:NAME; default app and function"`
+}
+
+func (in *UsageInput) query() (q UsageQuery, err error) {
+	q = UsageQuery{App: in.App, Function: in.Function, By: in.By}
+	if q.Since, err = parseTime(in.Since); err == nil {
+		q.Until, err = parseTime(in.Until)
+	}
+	return q, err
+}
+
+func parseTime(s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
+		return t, nil
+	}
+	d, err := mayfly.ParseDuration(s)
+	if err != nil {
+		return time.Time{}, mayfly.Errorf(mayfly.Invalid, "", "%q is not a time; write it as 2026-01-02T15:04:05Z, or as how long ago: 24h, 7d", s)
+	}
+	return time.Now().Add(-d.D()), nil
+}
+
+type usageReply struct {
+	Body struct {
+		Rows []UsageRow `json:"rows"`
+	}
+}
+
+func (l *Ledger) getUsage(ctx context.Context, in *UsageInput) (*usageReply, error) {
+	if err := l.mayRead(ctx, in.App, "usage"); err != nil {
+		return nil, err
+	}
+	q, err := in.query()
+	if err != nil {
+		return nil, err
+	}
+	out := new(usageReply)
+	out.Body.Rows, err = l.Usage(ctx, q)
+	return out, err
+}
+
+type costInput struct {
+	UsageInput
+	Prices string `query:"prices" maxLength:"63" doc:"A price sheet; default the node's"`
+	Free   bool   `query:"free" doc:"Take the free part of a month off the totals"`
+}
+
+// CostRow is a row of usage with its price.
+type CostRow struct {
+	UsageRow
+	Cost CostTotals `json:"cost"`
+}
+
+type costReply struct {
+	Body struct {
+		Prices   string     `json:"prices"`
+		Currency string     `json:"currency"`
+		Rows     []CostRow  `json:"rows"`
+		Total    CostTotals `json:"total"`
+		// Of the current month (UTC), whatever the query's times:
+		MonthToDate CostTotals `json:"month_to_date"`
+		Forecast    CostTotals `json:"forecast"`
+		FromDays    float64    `json:"forecast_from_days"`
+	}
+}
+
+func (l *Ledger) getCost(ctx context.Context, in *costInput) (*costReply, error) {
+	if err := l.mayRead(ctx, in.App, "cost"); err != nil {
+		return nil, err
+	}
+	q, err := in.query()
+	if err != nil {
+		return nil, err
+	}
+	sheet, err := l.sheet(in.Prices)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := l.Usage(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	month, err := l.Forecast(ctx, in.App, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	out := new(costReply)
+	b := &out.Body
+	b.Prices, b.Currency, b.Rows = sheet.Name, sheet.Currency, make([]CostRow, len(rows))
+	var all UsageTotals
+	for i, r := range rows {
+		b.Rows[i] = CostRow{r, sheet.Cost(r.Usage, false)}
+		all = all.Add(r.Usage)
+	}
+	b.Total, b.MonthToDate, b.Forecast, b.FromDays = sheet.Cost(all, in.Free), sheet.Cost(month.SoFar, in.Free), sheet.Cost(month.Month, in.Free), month.Days
+	return out, nil
+}
+
+type callCostReply struct {
+	Body struct {
+		Usage UsageTotals           `json:"usage"`
+		Calls int                   `json:"calls"`
+		Costs map[string]CostTotals `json:"costs"` // by price sheet
+	}
+}
+
+func (l *Ledger) getCallCost(ctx context.Context, in *struct {
+	ID string `path:"id" maxLength:"200"`
+}) (*callCostReply, error) {
+	if l.cfg.Calls == nil {
+		return nil, mayfly.Errorf(mayfly.Unavailable, "price a call", "this node keeps no records of calls")
+	}
+	calls, err := l.cfg.Calls(ctx, in.ID)
+	if err != nil {
+		if denied := l.mayRead(ctx, "", "cost"); denied != nil {
+			return nil, denied // whether there is a record is not theirs to know
+		}
+		return nil, err
+	}
+	out := new(callCostReply)
+	for _, inv := range calls {
+		if err := l.mayRead(ctx, inv.App, "cost"); err != nil {
+			return nil, err
+		}
+		out.Body.Usage = out.Body.Usage.Add(UsageOf(inv))
+	}
+	out.Body.Calls, out.Body.Costs = len(calls), map[string]CostTotals{}
+	for name, s := range l.sheets {
+		out.Body.Costs[name] = s.Cost(out.Body.Usage, false)
+	}
+	return out, nil
+}
+
+type pricesReply struct {
+	Body struct {
+		Default string        `json:"default"`
+		Sheets  []*PriceSheet `json:"sheets"`
+	}
+}
+
+func (l *Ledger) getPrices(ctx context.Context, _ *struct{}) (*pricesReply, error) {
+	if err := l.mayRead(ctx, "", "prices"); err != nil {
+		return nil, err
+	}
+	out := new(pricesReply)
+	out.Body.Default, out.Body.Sheets = l.cfg.Prices, l.Sheets()
+	return out, nil
+}
+
+type budgetsReply struct {
+	Body struct {
+		Budgets []BudgetState `json:"budgets"`
+	}
+}
+
+func (l *Ledger) getBudgets(ctx context.Context, _ *struct{}) (*budgetsReply, error) {
+	if err := l.mayRead(ctx, "", "budgets"); err != nil {
+		return nil, err
+	}
+	out := new(budgetsReply)
+	var err error
+	out.Body.Budgets, err = l.Budgets()
+	return out, err
+}

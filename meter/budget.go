@@ -1,0 +1,189 @@
+package meter
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/mayfly-cloud/mayfly"
+)
+
+// budgets compares what apps cost this month with what they may. What is spent
+// is known to within a commit, a quarter of a second.
+type budgets struct {
+	mu     sync.Mutex
+	limits map[mayfly.AppName]*mayfly.Budget // guarded by mu
+	month  time.Time                         // guarded by mu; the month of used
+	used   map[mayfly.AppName]UsageTotals    // guarded by mu; of this month
+	sheets func(string) (*PriceSheet, error)
+
+	stopped atomic.Pointer[map[mayfly.AppName]string] // why an app may not go on
+}
+
+// BudgetState is how an app stands.
+type BudgetState struct {
+	App      mayfly.AppName `json:"app"`
+	Amount   float64        `json:"amount"`
+	Spent    float64        `json:"spent"`
+	Share    float64        `json:"share"` // spent of amount
+	Currency string         `json:"currency"`
+	Prices   string         `json:"prices"`
+	Action   string         `json:"action"`
+	AlertAt  []float64      `json:"alert_at"`
+	Stopped  bool           `json:"stopped"`
+	Resets   time.Time      `json:"resets"`
+}
+
+// load begins with what the ledger holds of this month.
+func (b *budgets) load(l *Ledger) error {
+	b.limits, b.sheets = map[mayfly.AppName]*mayfly.Budget{}, l.sheet
+	b.stopped.Store(&map[mayfly.AppName]string{})
+	now := time.Now()
+	rows, err := l.sum(context.Background(), UsageQuery{Since: monthOf(now), Until: now.Add(24 * time.Hour), By: []string{"app"}})
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.month, b.used = monthOf(now), map[mayfly.AppName]UsageTotals{}
+	for _, r := range rows {
+		b.used[r.App] = r.Usage
+	}
+	return nil
+}
+
+func monthOf(t time.Time) time.Time {
+	t = t.UTC()
+	return time.Date(t.Year(), t.Month(), 1, 0, 0, 0, 0, time.UTC)
+}
+
+// spend counts usage of one second.
+func (b *budgets) spend(app mayfly.AppName, second uint32, u UsageTotals) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.turn(time.Now())
+	if int64(second) < b.month.Unix() {
+		return // the end of the month before
+	}
+	b.used[app] = b.used[app].Add(u)
+	b.judge()
+}
+
+// turn begins a new month. The lock is held.
+func (b *budgets) turn(now time.Time) {
+	if m := monthOf(now); m.After(b.month) {
+		b.month, b.used = m, map[mayfly.AppName]UsageTotals{}
+		b.judge()
+	}
+}
+
+// judge finds the apps that are to stop. The lock is held.
+func (b *budgets) judge() {
+	stopped := map[mayfly.AppName]string{}
+	for app, limit := range b.limits {
+		s := b.state(app, limit)
+		if s.Stopped {
+			stopped[app] = fmt.Sprintf("app %s has spent its budget of %.2f %s; it goes on at %s, or when the budget is raised", app, s.Amount, s.Currency, s.Resets.Format(time.RFC3339))
+		}
+	}
+	b.stopped.Store(&stopped)
+}
+
+// state is how an app stands. The lock is held.
+func (b *budgets) state(app mayfly.AppName, limit *mayfly.Budget) BudgetState {
+	s := BudgetState{App: app, Amount: limit.Amount, Action: cmp.Or(limit.Action, "alert"), AlertAt: limit.AlertAt, Resets: b.month.AddDate(0, 1, 0)}
+	if len(s.AlertAt) == 0 {
+		s.AlertAt = []float64{0.5, 0.8, 1}
+	}
+	sheet, err := b.sheets(limit.Prices)
+	if err != nil {
+		return s // CheckBudget refused it at the plan; one that vanished since stops nobody
+	}
+	s.Prices, s.Currency = sheet.Name, sheet.Currency
+	s.Spent = sheet.Cost(b.used[app], false).Total
+	if limit.Amount > 0 {
+		s.Share = s.Spent / limit.Amount
+	}
+	s.Stopped = s.Action == "stop" && s.Spent >= limit.Amount
+	return s
+}
+
+// CheckBudget reports what is wrong with a manifest's budget.
+func (l *Ledger) CheckBudget(m *mayfly.Manifest) error {
+	if m.Budget == nil {
+		return nil
+	}
+	if m.Budget.Amount <= 0 {
+		return mayfly.Errorf(mayfly.Invalid, "budget.amount", "must be more than 0")
+	}
+	if a := m.Budget.Action; a != "" && a != "alert" && a != "stop" {
+		return mayfly.Errorf(mayfly.Invalid, "budget.action", "%q is not alert or stop", a)
+	}
+	for _, at := range m.Budget.AlertAt {
+		if at <= 0 {
+			return mayfly.Errorf(mayfly.Invalid, "budget.alert_at", "shares of the amount are more than 0, such as 0.8")
+		}
+	}
+	_, err := l.sheet(m.Budget.Prices)
+	return err
+}
+
+// Apply takes the budgets of all deployed apps. It is idempotent.
+func (l *Ledger) Apply(_ context.Context, apps []*mayfly.Manifest) error {
+	limits := map[mayfly.AppName]*mayfly.Budget{}
+	for _, m := range apps {
+		if m.Budget != nil {
+			limits[m.App] = m.Budget
+		}
+	}
+	b := &l.budgets
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.turn(time.Now())
+	b.limits = limits
+	b.judge()
+	return nil
+}
+
+// Allow returns a Quota error where the app's budget is spent and its action is
+// to stop. It costs one map look-up.
+func (l *Ledger) Allow(app mayfly.AppName) error {
+	why, stopped := (*l.budgets.stopped.Load())[app]
+	if !stopped {
+		return nil
+	}
+	return l.budgets.refuse(app, why)
+}
+
+// refuse looks again before it says no: a new month may have begun without a
+// call that would have told.
+func (b *budgets) refuse(app mayfly.AppName, why string) error {
+	b.mu.Lock()
+	b.turn(time.Now())
+	b.mu.Unlock()
+	if _, still := (*b.stopped.Load())[app]; !still {
+		return nil
+	}
+	return mayfly.Errorf(mayfly.Quota, "", "%s", why)
+}
+
+// Budgets returns how the apps with a budget stand.
+func (l *Ledger) Budgets() ([]BudgetState, error) {
+	if err := l.commit(); err != nil {
+		return nil, err
+	}
+	b := &l.budgets
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.turn(time.Now())
+	out := make([]BudgetState, 0, len(b.limits))
+	for app, limit := range b.limits {
+		out = append(out, b.state(app, limit))
+	}
+	slices.SortFunc(out, func(x, y BudgetState) int { return cmp.Compare(x.App, y.App) })
+	return out, nil
+}
