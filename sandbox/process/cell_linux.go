@@ -42,7 +42,7 @@ func (c *cell) make(ctx context.Context, name string) error {
 	if c.group, err = c.nursery.groups.newGroup(name); err != nil {
 		return err
 	}
-	if err := c.fork(ctx, c.nursery.cells, cellNamespaces); err != nil {
+	if err := c.fork(ctx, c.nursery.cells, cellNamespaces, true); err != nil {
 		return err
 	}
 	if err := c.group.attach(c.pid, false); err != nil {
@@ -51,8 +51,8 @@ func (c *cell) make(ctx context.Context, name string) error {
 	return c.setup(ctx)
 }
 
-// fork has parent fork the cell's init.
-func (c *cell) fork(ctx context.Context, parent *channel, flags uint64) error {
+// fork has parent fork the cell's init, in its v2 cgroup where grouped.
+func (c *cell) fork(ctx context.Context, parent *channel, flags uint64, grouped bool) error {
 	control, theirs, err := newChannel()
 	if err != nil {
 		return err
@@ -64,9 +64,11 @@ func (c *cell) fork(ctx context.Context, parent *channel, flags uint64) error {
 	w.Text(c.users.uids)
 	w.Text(c.users.gids)
 	fds := []int{theirs}
-	if dir := c.group.open(); dir >= 0 {
-		defer unix.Close(dir)
-		fds = append(fds, dir)
+	if grouped {
+		if dir := c.group.open(); dir >= 0 {
+			defer unix.Close(dir)
+			fds = append(fds, dir)
+		}
 	}
 	a, err := parent.ask(ctx, shim.OpCell, w, fds...)
 	if err != nil {
@@ -88,7 +90,6 @@ func (c *cell) setup(ctx context.Context) error {
 	w.Uint(uint64(c.users.prog))
 	w.Uint(uint64(c.users.prog))
 	w.Text("mayfly")
-	w.Texts(maskedFiles)
 	putPorts(&w, c.nursery.doors)
 	a, err := c.control.ask(ctx, shim.OpSetup, w)
 	if err != nil {
@@ -124,8 +125,8 @@ func listenersOf(fds []int) (all []net.Listener, err error) {
 	return all, nil
 }
 
-// equip shows the function's files and sets its limits.
-func (c *cell) equip(ctx context.Context, a Assignment, binds []Bind) error {
+// equip shows the function's files, hides masked ones, and sets limits.
+func (c *cell) equip(ctx context.Context, a Assignment, binds []Bind, masked []string) error {
 	if a.Bundle != "" {
 		binds = append([]Bind{{Source: a.Bundle, Target: TaskDir}}, binds...)
 	}
@@ -140,6 +141,7 @@ func (c *cell) equip(ctx context.Context, a Assignment, binds []Bind) error {
 	if err != nil {
 		return err
 	}
+	w.Texts(masked)
 	w.Uint(uint64(len(a.Secrets)))
 	for name, value := range a.Secrets {
 		if name != filepath.Base(name) || name == "." || name == ".." {

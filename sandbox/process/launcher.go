@@ -112,21 +112,21 @@ func (l *Launcher) Start(ctx context.Context, cmd Command) (*Process, error) {
 	}
 	if err := p.start(ctx, cmd); err != nil {
 		p.abandon()
-		return nil, startError(cmd, err)
+		return nil, startError("start "+cmd.Path, err)
 	}
 	p.started = time.Since(began)
 	return p, nil
 }
 
-func startError(cmd Command, err error) error {
+func startError(op string, err error) error {
 	var typed *mayfly.Error
 	if errors.As(err, &typed) {
 		return err
 	}
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
-		return mayfly.Errorf(mayfly.Invalid, "start "+cmd.Path, "it does not exist or may not be executed: %w", err)
+		return mayfly.Errorf(mayfly.Invalid, op, "it does not exist or may not be executed: %w", err)
 	}
-	return mayfly.Errorf(mayfly.Unavailable, "start "+cmd.Path, "this machine could not start it: %w", err)
+	return mayfly.Errorf(mayfly.Unavailable, op, "this machine could not do it: %w", err)
 }
 
 // require refuses a start below the wanted isolation.

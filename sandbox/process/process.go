@@ -66,6 +66,10 @@ type Command struct {
 
 	Binds []Bind // read-only unless said; sources are paths on this machine
 
+	// Template lets the program's children enter hollow cells (Process.Hollow).
+	// Its filter then allows setns, which leads nowhere else, and no netlink.
+	Template bool
+
 	Assignment
 }
 
@@ -85,6 +89,17 @@ type Assignment struct {
 	Tmp     mayfly.Bytes // size of /tmp; default mayfly.DefaultTmp
 	Egress  []string
 	Require string // "full" refuses to start below sandbox.TierFull
+}
+
+// withDefaults fills what was not said.
+func (a Assignment) withDefaults() Assignment {
+	if a.Pids == 0 {
+		a.Pids = mayfly.DefaultPids
+	}
+	if a.Tmp == 0 {
+		a.Tmp = mayfly.DefaultTmp
+	}
+	return a
 }
 
 // Ended is how a Process ended.

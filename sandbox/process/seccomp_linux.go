@@ -63,8 +63,10 @@ func (f *filter) call(number uint32, body ...bpf.Instruction) {
 
 func arg(i uint32) bpf.LoadAbsolute { return bpf.LoadAbsolute{Off: dataArgs + 8*i, Size: 4} }
 
-// newFilter assembles the filter of a program. A template may besides enter
-// the hollow cells that it was given: its setns is allowed.
+// newFilter assembles the filter of a program. A template's children may
+// besides enter the hollow cells that they were given: setns is allowed. They
+// have capabilities in those until they drop them, so that netlink, by which
+// networks are changed, is not.
 func newFilter(template bool) ([]byte, error) {
 	f := &filter{}
 	allow, deny := bpf.RetConstant{Val: seccompAllow}, errnoOf(unix.EPERM)
@@ -85,7 +87,7 @@ func newFilter(template bool) ([]byte, error) {
 	// The lowest byte of clone's flags is a signal, not CLONE_NEWTIME.
 	namespaces[1] = bpf.JumpIf{Cond: bpf.JumpBitsNotSet, Val: namespaceFlags &^ 0xff, SkipTrue: 1}
 	f.call(unix.SYS_CLONE, namespaces...)
-	f.sockets(allow, deny)
+	f.sockets(allow, deny, template)
 	f.call(unix.SYS_IOCTL, arg(1),
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.TIOCSTI, SkipTrue: 2},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.TIOCLINUX, SkipTrue: 1},
@@ -106,19 +108,23 @@ func newFilter(template bool) ([]byte, error) {
 
 // sockets allows local, IPv4 and IPv6 sockets of streams and datagrams, and
 // routing netlink, by which programs list the interfaces.
-func (f *filter) sockets(allow, deny bpf.RetConstant) {
+func (f *filter) sockets(allow, deny bpf.RetConstant, template bool) {
+	netlink := allow
+	if template {
+		netlink = deny
+	}
 	body := []bpf.Instruction{
 		arg(0),
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.AF_UNIX, SkipTrue: 9},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.AF_UNIX, SkipTrue: 10},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.AF_NETLINK, SkipTrue: 5},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.AF_INET, SkipTrue: 1},
 		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.AF_INET6, SkipTrue: 5},
 		arg(1), // the type, with flags above its lowest four bits
 		bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: 0xf},
-		bpf.JumpIf{Cond: bpf.JumpLessOrEqual, Val: unix.SOCK_DGRAM, SkipTrue: 3, SkipFalse: 2},
+		bpf.JumpIf{Cond: bpf.JumpLessOrEqual, Val: unix.SOCK_DGRAM, SkipTrue: 4, SkipFalse: 2},
 		arg(2),
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.NETLINK_ROUTE, SkipTrue: 1},
-		deny, allow,
+		deny, netlink, allow,
 	}
 	f.call(unix.SYS_SOCKET, body...)
 }

@@ -31,20 +31,21 @@ type walled struct {
 }
 
 // start equips the cell and starts the program in it.
-func (h *walled) start(ctx context.Context, p *Process, cmd Command, filter []byte, scoped uint64) error {
+func (h *walled) start(ctx context.Context, p *Process, cmd Command, f filters) error {
 	assignment := cmd.Assignment.withDefaults()
-	if err := h.cell.equip(ctx, assignment, cmd.Binds); err != nil {
+	masked := maskedFiles
+	if cmd.Template {
+		masked = nil // the kernel lets its hollow cells have a /proc only if nothing of its own is hidden
+	}
+	if err := h.cell.equip(ctx, assignment, cmd.Binds, masked); err != nil {
 		return err
 	}
-	p.doors = h.cell.doors
-	for _, d := range p.launcher.cfg.Doors {
-		p.doorAddrs = append(p.doorAddrs, loopbackAddr(d.Port))
-	}
+	h.takeDoors(p)
 	out, child, err := newOutput(cmd.Stdout, cmd.Stderr)
 	if err != nil {
 		return err
 	}
-	if err := h.exec(ctx, p, cmd, child, filter, scoped); err != nil {
+	if err := h.exec(ctx, p, cmd, child, f); err != nil {
 		out.abort()
 		return err
 	}
@@ -54,10 +55,18 @@ func (h *walled) start(ctx context.Context, p *Process, cmd Command, filter []by
 	return nil
 }
 
+// takeDoors makes the cell's doors the process's.
+func (h *walled) takeDoors(p *Process) {
+	p.doors = h.cell.doors
+	for _, d := range p.launcher.cfg.Doors {
+		p.doorAddrs = append(p.doorAddrs, loopbackAddr(d.Port))
+	}
+}
+
 func loopbackAddr(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
 
 // exec has the init run the program.
-func (h *walled) exec(ctx context.Context, p *Process, cmd Command, child [2]*os.File, filter []byte, scoped uint64) error {
+func (h *walled) exec(ctx context.Context, p *Process, cmd Command, child [2]*os.File, f filters) error {
 	dir := cmp.Or(cmd.Dir, "/")
 	if cmd.Dir == "" && cmd.Bundle != "" {
 		dir = TaskDir
@@ -68,19 +77,23 @@ func (h *walled) exec(ctx context.Context, p *Process, cmd Command, child [2]*os
 	w.Texts(append([]string{cmd.Path}, cmd.Args...))
 	w.Texts(append(p.doorEnv(), cmd.Env...))
 	var fds []int
-	for _, f := range child {
-		w.Flag(f != nil)
-		if f != nil {
-			h.own(f)
-			fds = append(fds, int(f.Fd()))
+	for _, pipe := range child {
+		w.Flag(pipe != nil)
+		if pipe != nil {
+			h.own(pipe)
+			fds = append(fds, int(pipe.Fd()))
 		}
 	}
-	for _, f := range cmd.Files {
-		fds = append(fds, int(f.Fd()))
+	for _, file := range cmd.Files {
+		fds = append(fds, int(file.Fd()))
 	}
 	programLimits(&w, cmd.Assignment.withDefaults().Pids)
-	w.Text(string(filter))
-	w.Uint(scoped)
+	if cmd.Template {
+		w.Text(string(f.template))
+	} else {
+		w.Text(string(f.ordinary))
+	}
+	w.Uint(f.scoped)
 	putPorts(&w, cmd.Listen)
 	a, err := h.cell.control.ask(ctx, shim.OpExec, w, fds...)
 	if err != nil {
@@ -201,7 +214,7 @@ func (h *walled) dial(ctx context.Context, port int) (net.Conn, error) {
 }
 
 func (h *walled) assign(ctx context.Context, a Assignment) error {
-	return h.cell.equip(ctx, a.withDefaults(), nil)
+	return h.cell.equip(ctx, a.withDefaults(), nil, nil)
 }
 
 func (h *walled) path(inside string) string { return inside }

@@ -14,7 +14,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/sandbox"
 	"github.com/mayfly-cloud/mayfly/sandbox/process/shim"
 )
@@ -31,10 +30,24 @@ type walls struct {
 	closed  bool         // guarded by mu
 	tier    sandbox.Tier // guarded by mu
 	nursery *nursery     // guarded by mu; nil in the plain tier
-	filter  []byte       // guarded by mu; set with nursery
-	scoped  uint64       // guarded by mu; Landlock scopes
+	filters filters      // guarded by mu; set with nursery
 	stock   []*cell      // guarded by mu
 	serial  int          // guarded by mu
+}
+
+// filters are what programs are restricted by.
+type filters struct {
+	ordinary, template []byte // system call filters
+	scoped             uint64 // Landlock scopes
+}
+
+func newFilters() (f filters, err error) {
+	if f.ordinary, err = newFilter(false); err != nil {
+		return f, err
+	}
+	f.template, err = newFilter(true)
+	f.scoped = landlockScopes()
+	return f, err
 }
 
 // newWalls sweeps what an earlier daemon with the same node and folder left.
@@ -86,7 +99,7 @@ func (w *walls) build(ctx context.Context) (why string, err error) {
 	if err != nil {
 		return "the scratch folder cannot be written", err
 	}
-	if w.filter, err = newFilter(false); err != nil {
+	if w.filters, err = newFilters(); err != nil {
 		return "the system call filter is broken", err
 	}
 	var ports []int
@@ -97,7 +110,6 @@ func (w *walls) build(ctx context.Context) (why string, err error) {
 	if w.nursery, err = newNursery(ctx, b, groups, ports, w.cfg.Log); err != nil {
 		return whyNot(err), err
 	}
-	w.scoped = landlockScopes()
 	first, err := w.nursery.cell(ctx, w.name())
 	if err != nil {
 		return whyNot(err), err
@@ -221,7 +233,7 @@ func (w *walls) start(ctx context.Context, p *Process, cmd Command) error {
 		return err
 	}
 	h := &walled{cell: c}
-	if err := h.start(ctx, p, cmd, w.filter, w.scoped); err != nil {
+	if err := h.start(ctx, p, cmd, w.filters); err != nil {
 		c.destroy()
 		return err
 	}
@@ -304,15 +316,4 @@ func programLimits(w *shim.Writer, pids int) {
 		w.Uint(uint64(resource))
 		w.Uint(bound)
 	}
-}
-
-// withDefaults fills what was not said.
-func (a Assignment) withDefaults() Assignment {
-	if a.Pids == 0 {
-		a.Pids = mayfly.DefaultPids
-	}
-	if a.Tmp == 0 {
-		a.Tmp = mayfly.DefaultTmp
-	}
-	return a
 }

@@ -4,7 +4,9 @@ package process
 
 import (
 	"context"
+	"os"
 
+	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/sandbox"
 )
 
@@ -28,3 +30,20 @@ func (w *walls) start(_ context.Context, p *Process, cmd Command) error {
 }
 
 func (w *walls) close() {}
+
+// hollow cells do not exist here.
+type hollow struct {
+	namespaces []*os.File
+	filter     []byte
+}
+
+func (c *Cell) make(context.Context, Assignment) error {
+	return mayfly.Errorf(mayfly.Unavailable, "hollow sandbox", "sandboxes need Linux")
+}
+
+func (c *Cell) adopt(context.Context, *Process, int) error {
+	return mayfly.Errorf(mayfly.Unavailable, "hollow sandbox", "sandboxes need Linux")
+}
+
+// Close does nothing.
+func (c *Cell) Close() {}

@@ -10,12 +10,13 @@ import (
 func (s *server) setup(msg Reader) {
 	uid, gid := int(msg.Uint()), int(msg.Uint())
 	s.uid, s.gid = int(msg.Uint()), int(msg.Uint())
+	s.own = uid
 	if where, errno := become(uid, gid); errno != 0 {
 		s.fail(where, errno)
 		return
 	}
-	name, masked := msg.Text(), msg.Texts()
-	if where, errno := s.mounts(masked); errno != 0 {
+	name := msg.Text()
+	if where, errno := s.mounts(); errno != 0 {
 		s.fail(where, errno)
 		return
 	}
@@ -49,7 +50,7 @@ func become(uid, gid int) (where string, errno syscall.Errno) {
 }
 
 // mounts makes the mounts that a cell does not share.
-func (s *server) mounts(masked []string) (where string, errno syscall.Errno) {
+func (s *server) mounts() (where string, errno syscall.Errno) {
 	const quiet = syscall.MS_NOSUID | syscall.MS_NODEV
 	for _, m := range []struct {
 		target, kind string
@@ -68,14 +69,11 @@ func (s *server) mounts(masked []string) (where string, errno syscall.Errno) {
 	if errno := mkdir("/run/secrets", 0o755); errno != 0 {
 		return "make /run/secrets", errno
 	}
-	for _, path := range masked {
-		mount("/dev/null", path, "", syscall.MS_BIND, "") // not every kernel has every file
-	}
 	return "", 0
 }
 
-// equip gives the cell its function's files. Descriptors: the bundle's tree,
-// then those of the binds.
+// equip gives the cell its function's files and hides some of the machine's.
+// Descriptors: the bundle's tree, then those of the binds.
 func (s *server) equip(msg Reader, fds []int) {
 	if size := msg.Uint(); size > 0 {
 		if errno := mount("", "/tmp", "", syscall.MS_REMOUNT|syscall.MS_NOSUID|syscall.MS_NODEV, "mode=1777,size="+itoa(int(size))); errno != 0 {
@@ -90,6 +88,9 @@ func (s *server) equip(msg Reader, fds []int) {
 			s.fail("mount "+target, errno)
 			return
 		}
+	}
+	for _, path := range msg.Texts() {
+		mount("/dev/null", path, "", syscall.MS_BIND, "") // not every kernel has every file
 	}
 	for n := msg.Uint(); n > 0; n-- {
 		if errno := s.secret("/run/secrets/"+msg.Text(), msg.Text()); errno != 0 {
@@ -179,6 +180,18 @@ func (s *server) reap() {
 			s.early = append(s.early, e)
 		}
 	}
+}
+
+// adopt takes a process that entered the cell as its program.
+func (s *server) adopt(msg Reader) {
+	s.program = int(msg.Uint())
+	s.ok(nil)
+	for _, e := range s.early {
+		if e.pid == s.program {
+			s.finish(e)
+		}
+	}
+	s.early = nil
 }
 
 // finish ends everything that the program left, tells the daemon, and exits.

@@ -114,7 +114,7 @@ func (s *server) cell(msg Reader, fds []int) {
 	if len(fds) > 1 {
 		group = fds[1]
 	}
-	pid, pidfd, errno := fork(flags, group)
+	pid, pidfd, errno := s.forkCell(flags, group)
 	if errno != 0 {
 		s.fail("create namespaces", errno)
 		return
@@ -139,6 +139,31 @@ func (s *server) cell(msg Reader, fds []int) {
 	var w Writer
 	w.Uint(uint64(pid))
 	s.ok(w, pidfd)
+}
+
+// forkCell forks into new namespaces. Those of a cell within a cell, a hollow
+// one, are made as the program's user: whoever is the owner of a user namespace
+// may enter it from its parent.
+func (s *server) forkCell(flags uint64, group int) (pid, pidfd int, errno syscall.Errno) {
+	if s.role != initial {
+		return fork(flags, group)
+	}
+	setEffective(s.uid)
+	// The parent writes the child's maps, which the kernel allows for processes
+	// that may be traced. The child ends this when it is set up.
+	raw(syscall.SYS_PRCTL, prSetDumpable, 1)
+	pid, pidfd, errno = fork(flags, group)
+	if pid != 0 || errno != 0 {
+		setEffective(s.own)
+		raw(syscall.SYS_PRCTL, prSetDumpable, 0)
+	}
+	return pid, pidfd, errno
+}
+
+// setEffective changes the effective user alone: the real one, and with it the
+// right to change back, stays.
+func setEffective(uid int) {
+	raw(syscall.SYS_SETRESUID, ^uintptr(0), uintptr(uid), ^uintptr(0))
 }
 
 // openTunnel opens the tunnel device in this process's network, as long as the

@@ -44,6 +44,7 @@ type server struct {
 	early   []exit // init: ends of processes that may be adopted yet
 	uid     int    // init: the program's user and group, as the cell sees them
 	gid     int
+	own     int // init: its own user
 }
 
 // exit is how a process ended.
@@ -85,6 +86,8 @@ func (s *server) handle(msg Reader, fds []int) {
 		s.equip(msg, fds)
 	case OpExec:
 		s.exec(msg, fds)
+	case OpAdopt:
+		s.adopt(msg)
 	case OpSockets:
 		s.sockets(msg)
 	case OpLink:
