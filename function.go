@@ -36,26 +36,26 @@ var Runtimes = []Runtime{Python, Node, Wasm, Binary, HTTP, Container}
 // Function is what a manifest says of one function. Its JSON names are the
 // manifest's keys.
 type Function struct {
-	Runtime     Runtime           `json:"runtime"`
-	Source      string            `json:"source,omitempty"`  // folder, archive, module or executable, relative to the manifest; an image for container
-	Build       string            `json:"build,omitempty"`   // shell command, run in a copy of the source at deploy
-	Handler     string            `json:"handler,omitempty"` // by runtime; see docs/functions.md
-	Memory      Bytes             `json:"memory,omitempty"`  // default DefaultMemory
-	Timeout     Duration          `json:"timeout,omitempty"` // of one call; default DefaultTimeout
-	Concurrency Concurrency       `json:"concurrency,omitzero"`
-	KeepAlive   KeepAlive         `json:"keep_alive,omitempty"` // default auto
-	Env         map[string]string `json:"env,omitempty"`
-	Secrets     []string          `json:"secrets,omitempty"`    // names; delivered as environment, or as a file by "NAME:file"
-	Allow       []string          `json:"allow,omitempty"`      // "VERB KIND/NAME", see Grant
-	Egress      []string          `json:"egress,omitempty"`     // "host:port", "*.example.com:443", "10.0.0.0/8:5432"
-	Retry       *Retry            `json:"retry,omitempty"`      // of asynchronous calls
-	OnSuccess   string            `json:"on_success,omitempty"` // destination: queue/NAME, topic/NAME or function/NAME
-	OnFailure   string            `json:"on_failure,omitempty"`
+	Runtime     Runtime           `json:"runtime"`                     // what runs it, see docs/functions.md
+	Source      string            `json:"source,omitempty"`            // folder, archive, module or executable, relative to the manifest; an image for container
+	Build       string            `json:"build,omitempty"`             // shell command, run in a copy of the source at deploy
+	Handler     string            `json:"handler,omitempty"`           // by runtime; see docs/functions.md
+	Memory      Bytes             `json:"memory,omitempty"`            // default DefaultMemory
+	Timeout     Duration          `json:"timeout,omitempty"`           // of one call; default DefaultTimeout
+	Concurrency Concurrency       `json:"concurrency,omitzero"`        // how it scales
+	KeepAlive   KeepAlive         `json:"keep_alive,omitempty"`        // default auto
+	Env         map[string]string `json:"env,omitempty"`               // environment variables
+	Secrets     []string          `json:"secrets,omitempty"`           // names; delivered as environment, or as a file by "NAME:file"
+	Allow       []string          `json:"allow,omitempty"`             // what it may touch, "VERB KIND/NAME"
+	Egress      []string          `json:"egress,omitempty"`            // what it may connect to: "host:port", "*.example.com:443", "10.0.0.0/8:5432"
+	Retry       *Retry            `json:"retry,omitempty"`             // of asynchronous calls
+	OnSuccess   string            `json:"on_success,omitempty"`        // destination: queue/NAME, topic/NAME or function/NAME
+	OnFailure   string            `json:"on_failure,omitempty"`        // the same, for what failed for good
 	Template    string            `json:"template,omitempty"`          // python: "auto" (default) or "off"
 	Isolation   string            `json:"isolation,omitempty"`         // "process" (default) or "gvisor"
 	Require     string            `json:"require_isolation,omitempty"` // "any" (default) or "full"
-	Tags        map[string]string `json:"tags,omitempty"`
-	On          []Trigger         `json:"on,omitempty"`
+	Tags        map[string]string `json:"tags,omitempty"`              // for usage and cost
+	On          []Trigger         `json:"on,omitempty"`                // what calls it
 }
 
 // Concurrency bounds how a function scales on one node.
@@ -132,18 +132,18 @@ type Trigger struct {
 	KV       string `json:"kv,omitempty"`       // a key-value store
 	Webhook  string `json:"webhook,omitempty"`  // a path of the gateway
 
-	CORS       *CORS           `json:"cors,omitempty"`            // http
+	CORS       *CORS           `json:"cors,omitempty"`            // http: who may call from a browser
 	Auth       string          `json:"auth,omitempty"`            // http: "none" (default) or "token"
 	Events     []string        `json:"events,omitempty"`          // bucket: created, removed; table: insert, update, delete; kv: put, delete
-	Prefix     string          `json:"prefix,omitempty"`          // bucket, kv
-	Suffix     string          `json:"suffix,omitempty"`          // bucket
+	Prefix     string          `json:"prefix,omitempty"`          // bucket, kv: only keys that begin so
+	Suffix     string          `json:"suffix,omitempty"`          // bucket: only keys that end so
 	Batch      int             `json:"batch,omitempty"`           // queue, topic, stream, table: most events in one call; default 1 (table 100)
 	Window     Duration        `json:"window,omitempty"`          // queue, stream: wait this long to fill a batch
 	MaxCalls   int             `json:"max_concurrency,omitempty"` // queue: calls of this function at once
 	Match      json.RawMessage `json:"match,omitempty"`           // topic, stream: an event pattern
 	Transform  json.RawMessage `json:"transform,omitempty"`       // topic: the function's input, built from the event
 	Timezone   string          `json:"timezone,omitempty"`        // schedule; default UTC
-	Jitter     Duration        `json:"jitter,omitempty"`          // schedule
+	Jitter     Duration        `json:"jitter,omitempty"`          // schedule: a random delay of each firing, up to this
 	Start      string          `json:"start,omitempty"`           // schedule, stream: RFC 3339; stream also "latest" and "oldest"
 	End        string          `json:"end,omitempty"`             // schedule: RFC 3339
 	Missed     string          `json:"missed,omitempty"`          // schedule: skip, once (default), all
@@ -153,20 +153,20 @@ type Trigger struct {
 	Header     string          `json:"header,omitempty"`          // webhook hmac: the header that holds the signature
 	Tolerance  Duration        `json:"tolerance,omitempty"`       // webhook: replay window; default 5m
 	Partitions int             `json:"partitions,omitempty"`      // stream: batches in flight for different keys
-	Tumbling   Duration        `json:"tumbling_window,omitempty"` // stream
-	Bisect     bool            `json:"bisect_on_error,omitempty"` // stream
+	Tumbling   Duration        `json:"tumbling_window,omitempty"` // stream: one state and one result per window
+	Bisect     bool            `json:"bisect_on_error,omitempty"` // stream: halve a batch that fails, to find the event that does
 	Attempts   int             `json:"attempts,omitempty"`        // topic, stream, table, kv, bucket: default 5
 	Name       string          `json:"name,omitempty"`            // tells two triggers of one kind apart; default made from the kind's field
 }
 
 // CORS is the cross-origin policy of a route.
 type CORS struct {
-	Origins     []string `json:"origins,omitempty"` // "*" for any
-	Methods     []string `json:"methods,omitempty"` // default: the route's
-	Headers     []string `json:"headers,omitempty"`
-	Expose      []string `json:"expose,omitempty"`
-	Credentials bool     `json:"credentials,omitempty"`
-	MaxAge      Duration `json:"max_age,omitempty"`
+	Origins     []string `json:"origins,omitempty"`     // "*" for any
+	Methods     []string `json:"methods,omitempty"`     // default: the route's
+	Headers     []string `json:"headers,omitempty"`     // that a request may send
+	Expose      []string `json:"expose,omitempty"`      // that a script may read
+	Credentials bool     `json:"credentials,omitempty"` // cookies and credentials may be sent
+	MaxAge      Duration `json:"max_age,omitempty"`     // how long browsers keep the answer
 }
 
 // Kind is the trigger's kind and the value of the field that names it. It is ""

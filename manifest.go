@@ -5,38 +5,38 @@ import "encoding/json"
 // Manifest is a whole application: mayfly.yaml with its references resolved.
 // Its JSON names are the file's keys.
 type Manifest struct {
-	App       AppName                    `json:"app"`
-	Defaults  *Defaults                  `json:"defaults,omitempty"`
-	Functions map[FunctionName]*Function `json:"functions,omitempty"`
-	Buckets   map[string]*Bucket         `json:"buckets,omitempty"`
-	Queues    map[string]*Queue          `json:"queues,omitempty"`
-	Topics    map[string]*Topic          `json:"topics,omitempty"`
-	KV        map[string]*KV             `json:"kv,omitempty"`
-	Databases map[string]*Database       `json:"databases,omitempty"`
-	Webhooks  map[string]*Webhook        `json:"webhooks,omitempty"`
-	Alerts    map[string]*Alert          `json:"alerts,omitempty"`
-	Budget    *Budget                    `json:"budget,omitempty"`
+	App       AppName                    `json:"app"`                 // the application's name
+	Defaults  *Defaults                  `json:"defaults,omitempty"`  // of every function that does not say otherwise
+	Functions map[FunctionName]*Function `json:"functions,omitempty"` // code, and what calls it
+	Buckets   map[string]*Bucket         `json:"buckets,omitempty"`   // objects, by the S3 API
+	Queues    map[string]*Queue          `json:"queues,omitempty"`    // durable work queues
+	Topics    map[string]*Topic          `json:"topics,omitempty"`    // events that functions subscribe to
+	KV        map[string]*KV             `json:"kv,omitempty"`        // key-value stores
+	Databases map[string]*Database       `json:"databases,omitempty"` // SQL databases
+	Webhooks  map[string]*Webhook        `json:"webhooks,omitempty"`  // outgoing: a topic's events, sent to a URL
+	Alerts    map[string]*Alert          `json:"alerts,omitempty"`    // rules over metrics
+	Budget    *Budget                    `json:"budget,omitempty"`    // what the app may spend in a month
 }
 
 // Defaults apply to every function that does not say otherwise.
 type Defaults struct {
-	Memory    Bytes             `json:"memory,omitempty"`
-	Timeout   Duration          `json:"timeout,omitempty"`
-	KeepAlive KeepAlive         `json:"keep_alive,omitempty"`
-	Env       map[string]string `json:"env,omitempty"`
-	Retry     *Retry            `json:"retry,omitempty"`
-	Require   string            `json:"require_isolation,omitempty"`
-	Tags      map[string]string `json:"tags,omitempty"`
+	Memory    Bytes             `json:"memory,omitempty"`            // default DefaultMemory
+	Timeout   Duration          `json:"timeout,omitempty"`           // of one call; default DefaultTimeout
+	KeepAlive KeepAlive         `json:"keep_alive,omitempty"`        // default auto
+	Env       map[string]string `json:"env,omitempty"`               // environment; a function's own names win
+	Retry     *Retry            `json:"retry,omitempty"`             // of asynchronous calls
+	Require   string            `json:"require_isolation,omitempty"` // "any" (default) or "full"
+	Tags      map[string]string `json:"tags,omitempty"`              // for usage and cost; a function's own names win
 }
 
 // Bucket holds objects behind the S3 API.
 type Bucket struct {
-	Public     bool     `json:"public,omitempty"` // the gateway serves reads at /_bucket/APP/BUCKET/KEY
-	Versioning bool     `json:"versioning,omitempty"`
+	Public     bool     `json:"public,omitempty"`                // the gateway serves reads at /_bucket/APP/BUCKET/KEY
+	Versioning bool     `json:"versioning,omitempty"`            // keep what is overwritten or deleted
 	Expire     Duration `json:"expire,omitempty"`                // delete objects this long after their last change
 	AbortAfter Duration `json:"abort_multipart_after,omitempty"` // default 7d
 	Quota      Bytes    `json:"quota,omitempty"`                 // 0: none
-	CORS       *CORS    `json:"cors,omitempty"`
+	CORS       *CORS    `json:"cors,omitempty"`                  // for browsers that use the S3 API
 }
 
 // Queue is a durable work queue.
@@ -63,8 +63,8 @@ type Topic struct {
 
 // KV is a key-value store.
 type KV struct {
-	TTL   Duration `json:"ttl,omitempty"` // default life of a value; 0: for ever
-	Quota Bytes    `json:"quota,omitempty"`
+	TTL   Duration `json:"ttl,omitempty"`   // default life of a value; 0: for ever
+	Quota Bytes    `json:"quota,omitempty"` // of all values; 0: none
 }
 
 // Database is an SQL database.
@@ -75,28 +75,28 @@ type Database struct {
 	DSN            string            `json:"dsn,omitempty"`               // postgres: the name of a secret that holds it
 	Pool           int               `json:"pool,omitempty"`              // connections; default 20
 	Timeout        Duration          `json:"statement_timeout,omitempty"` // default 30s
-	Quota          Bytes             `json:"quota,omitempty"`
+	Quota          Bytes             `json:"quota,omitempty"`             // of the data; 0: none
 }
 
 // Webhook is an outgoing subscription: events of a topic are sent to a URL,
 // signed as Standard Webhooks.
 type Webhook struct {
-	URL          string          `json:"url"`
-	Topic        string          `json:"topic"`
-	Match        json.RawMessage `json:"match,omitempty"`
-	Secret       string          `json:"secret"`
+	URL          string          `json:"url"`                     // where events are POSTed
+	Topic        string          `json:"topic"`                   // whose events are sent
+	Match        json.RawMessage `json:"match,omitempty"`         // an event pattern: only these are sent
+	Secret       string          `json:"secret"`                  // the name of the secret that signs
 	Attempts     int             `json:"attempts,omitempty"`      // default 8
 	DisableAfter Duration        `json:"disable_after,omitempty"` // of nothing but failures; default 5d
 }
 
 // Alert is a rule over metrics and whom to tell.
 type Alert struct {
-	Expr     string   `json:"expr,omitempty"` // PromQL
-	Rule     string   `json:"rule,omitempty"` // or a named rule
-	For      Duration `json:"for,omitempty"`
-	Severity string   `json:"severity,omitempty"`
-	Summary  string   `json:"summary,omitempty"`
-	Notify   []string `json:"notify,omitempty"` // receivers
+	Expr     string   `json:"expr,omitempty"`     // PromQL
+	Rule     string   `json:"rule,omitempty"`     // or a named rule
+	For      Duration `json:"for,omitempty"`      // how long the condition must hold
+	Severity string   `json:"severity,omitempty"` // goes with the notification
+	Summary  string   `json:"summary,omitempty"`  // goes with the notification
+	Notify   []string `json:"notify,omitempty"`   // receivers
 }
 
 // Budget bounds what an app may spend in a calendar month.

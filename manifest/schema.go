@@ -7,6 +7,7 @@ import (
 	"go/token"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -188,5 +189,13 @@ func plain(c *ast.CommentGroup) string {
 	if c == nil {
 		return ""
 	}
-	return strings.Join(strings.Fields(c.Text()), " ")
+	return limits.Replace(strings.Join(strings.Fields(c.Text()), " "))
 }
+
+// limits puts values in place of the constants' names in comments.
+var limits = strings.NewReplacer(
+	"DefaultMemory", mayfly.DefaultMemory.String(),
+	"DefaultTimeout", mayfly.DefaultTimeout.String(),
+	"DefaultMax", strconv.Itoa(mayfly.DefaultMax),
+	"DefaultQueue", strconv.Itoa(mayfly.DefaultQueue),
+)

@@ -1,0 +1,3 @@
+module example.com/linkshort/redirect
+
+go 1.22
