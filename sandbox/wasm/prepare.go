@@ -28,7 +28,7 @@ func (d *Driver) Prepare(ctx context.Context, spec *sandbox.Spec) error {
 		return err
 	}
 	d.stock.Open()
-	d.makeSpare(spec, v)
+	d.makeSpare(spec, v, 0)
 	return nil
 }
 

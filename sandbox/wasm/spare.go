@@ -123,9 +123,13 @@ func same(a, b *sandbox.Spec) bool {
 		slices.Equal(a.Egress, b.Egress) && maps.EqualFunc(a.Files, b.Files, bytes.Equal)
 }
 
-// fill has a spare made where the version has none, and drops the one that was
-// used longest ago where there are too many.
-func (s *spares) fill(key string, load func(context.Context) (*instance, error)) {
+// settle is how long after a start its version's next spare is made, so that
+// loading it does not compete with the call that the start was for.
+const settle = 100 * time.Millisecond
+
+// fill has a spare made after a while where the version has none, and drops the
+// one that was used longest ago where there are too many.
+func (s *spares) fill(key string, after time.Duration, load func(context.Context) (*instance, error)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.held[key]; e != nil {
@@ -137,10 +141,16 @@ func (s *spares) fill(key string, load func(context.Context) (*instance, error))
 	}
 	s.held[key] = &spareEntry{used: time.Now()}
 	s.evict()
-	s.making.Go(func() { s.make(key, load) })
+	s.making.Go(func() { s.make(key, after, load) })
 }
 
-func (s *spares) make(key string, load func(context.Context) (*instance, error)) {
+func (s *spares) make(key string, after time.Duration, load func(context.Context) (*instance, error)) {
+	if after > 0 {
+		select {
+		case <-time.After(after):
+		case <-s.ctx.Done():
+		}
+	}
 	in, err := load(s.ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -185,7 +185,7 @@ func (d *Driver) Start(ctx context.Context, spec *sandbox.Spec, out sandbox.Outp
 	asked := time.Now()
 	if in := d.spares.take(key(spec), spec); in != nil {
 		in.serve(out, time.Since(asked))
-		d.makeSpare(spec, v)
+		d.makeSpare(spec, v, settle)
 		return in, nil
 	}
 	in, err := d.load(ctx, spec, v)
@@ -193,13 +193,13 @@ func (d *Driver) Start(ctx context.Context, spec *sandbox.Spec, out sandbox.Outp
 		return nil, err
 	}
 	in.serve(out, 0)
-	d.makeSpare(spec, v)
+	d.makeSpare(spec, v, settle)
 	return in, nil
 }
 
 // makeSpare has a worker of the version loaded beside, where none is.
-func (d *Driver) makeSpare(spec *sandbox.Spec, v *version) {
-	d.spares.fill(key(spec), func(ctx context.Context) (*instance, error) {
+func (d *Driver) makeSpare(spec *sandbox.Spec, v *version, after time.Duration) {
+	d.spares.fill(key(spec), after, func(ctx context.Context) (*instance, error) {
 		ctx, cancel := context.WithTimeout(ctx, time.Minute)
 		defer cancel()
 		return d.load(ctx, spec, v)
