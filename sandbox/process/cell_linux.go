@@ -26,6 +26,7 @@ type cell struct {
 	pid     int      // of the init, on this machine
 	pidfd   int      // of the init
 	doors   []net.Listener
+	imaged  bool // the root is an image's
 
 	destroyed sync.Once
 
@@ -62,7 +63,7 @@ func (c *cell) fork(ctx context.Context, parent *channel, flags uint64, grouped 
 	var w shim.Writer
 	w.Uint(flags)
 	w.Text(c.users.uids)
-	w.Text(c.users.gids)
+	w.Text(c.users.uids)
 	fds := []int{theirs}
 	if grouped {
 		if dir := c.group.open(); dir >= 0 {
@@ -88,7 +89,7 @@ func (c *cell) setup(ctx context.Context) error {
 	w.Uint(uint64(c.users.init))
 	w.Uint(uint64(c.users.init))
 	w.Uint(uint64(c.users.prog))
-	w.Uint(uint64(c.users.prog))
+	w.Uint(uint64(c.users.gid))
 	w.Text("mayfly")
 	putPorts(&w, c.nursery.doors)
 	a, err := c.control.ask(ctx, shim.OpSetup, w)
@@ -167,8 +168,10 @@ func (c *cell) bind(ctx context.Context, w *shim.Writer, binds []Bind) (fds []in
 		if err := c.readable(b, info); err != nil {
 			return fds, err
 		}
-		if err := c.nursery.base.point(b.Target, info.IsDir()); err != nil {
-			return fds, err
+		if !c.imaged { // in an image the init can make all mount points itself
+			if err := c.nursery.base.point(b.Target, info.IsDir()); err != nil {
+				return fds, err
+			}
 		}
 		attr := uint64(unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV)
 		if !b.Writable {

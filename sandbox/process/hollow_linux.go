@@ -39,8 +39,7 @@ func (c *Cell) make(ctx context.Context, a Assignment) error {
 	c.filter = w.filters.ordinary
 	w.mu.Unlock()
 	u := strconv.Itoa(programUser)
-	m := u + " " + u + " 1\n"
-	c.cell = &cell{nursery: n, users: users{uids: m, gids: m, init: programUser, prog: programUser}, pidfd: -1}
+	c.cell = &cell{nursery: n, pidfd: -1, users: users{uids: u + " " + u + " 1\n", init: programUser, prog: programUser, gid: programUser}}
 	err := c.build(ctx, t.cell, name, a)
 	if err != nil {
 		c.Close()

@@ -36,11 +36,12 @@ type nursery struct {
 	used map[uint32]bool // guarded by mu; first user ids of live cells
 }
 
-// firstUser and userRange are where root takes the users of cells from: ids
-// that systemd and useradd leave alone (systemd.io/UIDS-GIDS).
+// Root takes the users of cells from ids that systemd and useradd leave alone
+// (systemd.io/UIDS-GIDS).
 const (
-	firstUser = 0x70000000
-	userRange = 0x0fff0000
+	firstUser      = 0x70000000
+	firstImageUser = 0x60000000
+	userRange      = 0x0fff0000
 )
 
 // newNursery starts keeper and nursery. Close ends them and every cell.
@@ -161,30 +162,46 @@ func (n *nursery) tree(ctx context.Context, path string, attr uint64, users int)
 	return a.fds[0], nil
 }
 
-// users are the ids of one cell: host ids of its init and its program, and how
-// both appear inside.
+// users are the ids of one cell.
 type users struct {
-	first      uint32
-	uids       string // uid_map
-	gids       string
-	init, prog int
+	first      uint32 // on this machine; 0 where the cell has the daemon's
+	program    uint32 // on this machine
+	uids       string // uid_map and gid_map
+	init, prog int    // as the cell sees them
+	gid        int    // the program's group, as the cell sees it
 }
 
-// takeUsers finds ids that no other cell has. Where the daemon is not root all
-// cells have its own.
+// takeUsers finds ids that no other cell has: one for the init, one for the
+// program. Where the daemon is not root all cells have its own.
 func (n *nursery) takeUsers() users {
 	if !n.root {
-		m := strconv.Itoa(programUser) + " 0 1\n"
-		return users{uids: m, gids: m, init: programUser, prog: programUser}
+		return users{uids: strconv.Itoa(programUser) + " 0 1\n", init: programUser, prog: programUser, gid: programUser}
 	}
+	first := n.takeIDs(firstUser, 2)
+	return users{
+		first: first, program: first + 1, init: initUser, prog: programUser, gid: programUser,
+		uids: fmt.Sprintf("%d %d 1\n%d %d 1\n", initUser, first, programUser, first+1),
+	}
+}
+
+// takeImageUsers finds ids for all users of an image, whose program is user.
+func (n *nursery) takeImageUsers(uid, gid int) users {
+	if !n.root {
+		return users{uids: strconv.Itoa(uid) + " 0 1\n", init: uid, prog: uid, gid: uid}
+	}
+	const all = 1 << 16
+	first := n.takeIDs(firstImageUser, all)
+	return users{first: first, program: first + uint32(uid), init: initUser, prog: uid, gid: gid, uids: fmt.Sprintf("0 %d %d\n", first, all)}
+}
+
+func (n *nursery) takeIDs(from, count uint32) uint32 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for {
-		first := firstUser + rand.Uint32N(userRange/2)*2
+		first := from + rand.Uint32N(userRange/count)*count
 		if !n.used[first] {
 			n.used[first] = true
-			m := fmt.Sprintf("%d %d 1\n%d %d 1\n", initUser, first, programUser, first+1)
-			return users{first, m, m, initUser, programUser}
+			return first
 		}
 	}
 }
@@ -198,8 +215,8 @@ func (n *nursery) freeUsers(u users) {
 const cellNamespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
 
 // cell makes a cell: namespaces, cgroup, init, doors.
-func (n *nursery) cell(ctx context.Context, name string) (*cell, error) {
-	c := &cell{nursery: n, users: n.takeUsers(), pidfd: -1}
+func (n *nursery) cell(ctx context.Context, name string, u users) (*cell, error) {
+	c := &cell{nursery: n, users: u, pidfd: -1}
 	if err := c.make(ctx, name); err != nil {
 		c.destroy()
 		return nil, err

@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/sandbox"
 )
 
@@ -43,6 +44,9 @@ type plain struct {
 
 // startPlain starts cmd for p and reports its end to p.finish.
 func startPlain(p *Process, cmd Command) error {
+	if cmd.Image != "" {
+		return mayfly.Errorf(mayfly.Unavailable, "start image", "container images need sandboxes with a root folder of their own, which this machine does not allow; `mayfly doctor` says why")
+	}
 	h := &plain{dir: p.dir}
 	for _, d := range []string{"tmp", "secrets"} {
 		if err := os.MkdirAll(filepath.Join(p.dir, d), 0o700); err != nil {

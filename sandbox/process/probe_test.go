@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -16,8 +18,9 @@ import (
 func probe(name string) {
 	attempts := map[string]func() error{
 		"client": probeClient, "server": probeServer, "count": probeCount, "memory": probeMemory,
-		"daemon": probeDaemon, "unprivileged": probeUnprivileged,
+		"image": probeImage,
 	}
+	maps.Copy(attempts, linuxProbes)
 	if err := attempts[name](); err != nil {
 		fmt.Println(err)
 		os.Exit(1)
@@ -111,4 +114,22 @@ func probeCount() error {
 		fmt.Print(".")
 		time.Sleep(time.Millisecond)
 	}
+}
+
+// probeImage writes into its root and shows what it sees.
+func probeImage() error {
+	if err := os.WriteFile("/app/written", []byte("new"), 0o644); err != nil {
+		return err
+	}
+	if err := os.Remove("/app/old"); err != nil {
+		return err
+	}
+	hosts, err := os.ReadFile("/etc/hosts")
+	if err != nil {
+		return err
+	}
+	apps, _ := filepath.Glob("/app/*")
+	roots, _ := filepath.Glob("/*")
+	fmt.Println(os.Getuid(), os.Getgid(), apps, roots, strings.Contains(string(hosts), "localhost"))
+	return nil
 }

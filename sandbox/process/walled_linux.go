@@ -37,6 +37,11 @@ func (h *walled) start(ctx context.Context, p *Process, cmd Command, f filters) 
 	if cmd.Template {
 		masked = nil // the kernel lets its hollow cells have a /proc only if nothing of its own is hidden
 	}
+	if cmd.Image != "" {
+		if err := h.cell.image(ctx, cmd.Image, assignment.Tmp); err != nil {
+			return err
+		}
+	}
 	if err := h.cell.equip(ctx, assignment, cmd.Binds, masked); err != nil {
 		return err
 	}
@@ -116,8 +121,7 @@ func (h *walled) exec(ctx context.Context, p *Process, cmd Command, child [2]*os
 // own gives a pipe to the cell's user, so that programs can open it again as
 // /dev/stdout.
 func (h *walled) own(f *os.File) {
-	if h.cell.nursery.root {
-		id := int(h.cell.users.first) + 1
+	if id := int(h.cell.users.program); id != 0 {
 		f.Chown(id, id)
 	}
 }

@@ -110,7 +110,7 @@ func (w *walls) build(ctx context.Context) (why string, err error) {
 	if w.nursery, err = newNursery(ctx, b, groups, ports, w.cfg.Log); err != nil {
 		return whyNot(err), err
 	}
-	first, err := w.nursery.cell(ctx, w.name())
+	first, err := w.nursery.cell(ctx, w.name(), w.nursery.takeUsers())
 	if err != nil {
 		return whyNot(err), err
 	}
@@ -140,7 +140,23 @@ func (w *walls) take(ctx context.Context, n *nursery) (*cell, error) {
 	}
 	name := w.name()
 	w.mu.Unlock()
-	return n.cell(ctx, name)
+	return n.cell(ctx, name, n.takeUsers())
+}
+
+// takeFor returns a cell for cmd. That of an image has other users and is
+// never in stock.
+func (w *walls) takeFor(ctx context.Context, n *nursery, cmd Command) (*cell, error) {
+	if cmd.Image == "" {
+		return w.take(ctx, n)
+	}
+	uid, gid, err := imageUser(cmd.Image, cmd.User)
+	if err != nil {
+		return nil, err
+	}
+	w.mu.Lock()
+	name := w.name()
+	w.mu.Unlock()
+	return n.cell(ctx, name, n.takeImageUsers(uid, gid))
 }
 
 // want wakes run.
@@ -176,7 +192,7 @@ func (w *walls) refill(ctx context.Context) error {
 		if full {
 			return nil
 		}
-		c, err := n.cell(ctx, name)
+		c, err := n.cell(ctx, name, n.takeUsers())
 		if err != nil {
 			return err
 		}
@@ -228,7 +244,7 @@ func (w *walls) start(ctx context.Context, p *Process, cmd Command) error {
 	if n == nil {
 		return startPlain(p, cmd)
 	}
-	c, err := w.take(ctx, n)
+	c, err := w.takeFor(ctx, n, cmd)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,8 @@ import (
 	"github.com/mayfly-cloud/mayfly/sandbox"
 )
 
+var linuxProbes = map[string]func() error{"daemon": probeDaemon, "unprivileged": probeUnprivileged}
+
 // walledLauncher skips where the machine has no walls, or lacks a named one.
 func walledLauncher(t testing.TB, cfg Config, needs ...string) *Launcher {
 	t.Helper()

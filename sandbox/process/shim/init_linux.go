@@ -20,6 +20,7 @@ func (s *server) setup(msg Reader) {
 		s.fail(where, errno)
 		return
 	}
+	write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0") // all ports are the program's
 	raw(syscall.SYS_SETHOSTNAME, text(name), uintptr(len(name)))
 	if errno := loopback(); errno != 0 {
 		s.fail("loopback", errno)
@@ -104,20 +105,21 @@ func (s *server) equip(msg Reader, fds []int) {
 // point makes a mount point where the cell has none yet; elsewhere than in the
 // cell's own folders the daemon has made it.
 func (s *server) point(path string, folder bool) {
-	last := len(path)
-	if !folder {
-		for last > 0 && path[last-1] != '/' {
-			last--
-		}
+	if folder {
+		parents(path + "/")
+		return
 	}
-	for i := 1; i <= last; i++ {
-		if i == len(path) || path[i] == '/' {
+	parents(path)
+	if fd, errno := open(path, syscall.O_WRONLY|syscall.O_CREAT); errno == 0 {
+		closeFD(fd)
+	}
+}
+
+// parents makes the folders above path, whatever can be made of them.
+func parents(path string) {
+	for i := 1; i < len(path); i++ {
+		if path[i] == '/' {
 			mkdir(path[:i], 0o755)
-		}
-	}
-	if !folder {
-		if fd, errno := open(path, syscall.O_WRONLY|syscall.O_CREAT); errno == 0 {
-			closeFD(fd)
 		}
 	}
 }

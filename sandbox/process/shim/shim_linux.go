@@ -86,6 +86,8 @@ func (s *server) handle(msg Reader, fds []int) {
 		s.equip(msg, fds)
 	case OpExec:
 		s.exec(msg, fds)
+	case OpImage:
+		s.image(msg, fds)
 	case OpAdopt:
 		s.adopt(msg)
 	case OpSockets:
