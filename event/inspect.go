@@ -41,6 +41,9 @@ type Stats struct {
 	Oldest  time.Time // when the record of the oldest item was written; zero where empty
 }
 
+// LaneName is the name of the lane that the item is in.
+func (w *Waiting) LaneName() string { return w.lane }
+
 // Stats counts the lane's items.
 func (l *Lane) Stats() Stats {
 	l.shard.mu.Lock()

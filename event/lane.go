@@ -193,11 +193,16 @@ func (l *Lane) hold(r ref, now int64, visibility time.Duration, by string) *Leas
 	s.token++
 	h := &holding{ref: r, token: s.token, until: now + visibility.Milliseconds(), since: now, by: by}
 	l.leases[r.num] = h
-	tries := 0
-	if f := l.fails[r.num]; f != nil {
-		tries = f.tries
+	return l.leaseOf(h)
+}
+
+// leaseOf makes the lease of a holding, without its item.
+func (l *Lane) leaseOf(h *holding) *Lease {
+	le := &Lease{lane: l, ref: h.ref, token: h.token, Attempt: 1, Until: fromMillis(h.until), since: h.since, History: l.history[h.ref.num]}
+	if f := l.fails[h.ref.num]; f != nil {
+		le.Attempt = f.tries + 1
 	}
-	return &Lease{lane: l, ref: r, token: h.token, Attempt: tries + 1, Until: fromMillis(h.until), History: l.history[r.num]}
+	return le
 }
 
 // lapse ends the leases whose time is up.
@@ -275,6 +280,7 @@ type Lease struct {
 	Item
 	Attempt int // 1 for the first
 	Until   time.Time
+	since   int64
 	History []Attempt // of the failures before
 
 	lane  *Lane
@@ -284,6 +290,9 @@ type Lease struct {
 
 // Token tells this lease from an earlier one of the same item.
 func (le *Lease) Token() uint64 { return le.token }
+
+// Received is when the lease began.
+func (le *Lease) Received() time.Time { return fromMillis(le.since) }
 
 // Lane is where the item is.
 func (le *Lease) Lane() *Lane { return le.lane }
@@ -330,7 +339,23 @@ func (le *Lease) Extend(visibility time.Duration) bool {
 // Held returns an open lease by the id of its item and its token, for receivers
 // that answer in another request. It returns a Conflict error where the lease
 // ended, NotFound where the item is finished.
-func (l *Lane) Held(id string, token uint64) (*Lease, error) {
+func (l *Lane) Held(ctx context.Context, id string, token uint64) (*Lease, error) {
+	le, err := l.held(id, token)
+	if err != nil {
+		return nil, err
+	}
+	items, err := l.shard.load(ctx, []uint64{le.ref.num})
+	if err != nil {
+		return nil, err
+	}
+	if items[0] == nil || items[0].ID != id {
+		return nil, mayfly.Errorf(mayfly.NotFound, "find message", "there is no message %s; it may have been dealt with already", id)
+	}
+	le.Item = *items[0]
+	return le, nil
+}
+
+func (l *Lane) held(id string, token uint64) (*Lease, error) {
 	s := l.shard
 	index, num, ok := parseID(id)
 	s.mu.Lock()
@@ -342,5 +367,5 @@ func (l *Lane) Held(id string, token uint64) (*Lease, error) {
 	if h == nil || h.token != token {
 		return nil, mayfly.Errorf(mayfly.Conflict, "find message", "the lease of message %s has ended; it will be, or was, given to another receiver", id)
 	}
-	return &Lease{Item: Item{ID: id}, lane: l, ref: h.ref, token: token, Until: fromMillis(h.until)}, nil
+	return l.leaseOf(h), nil
 }

@@ -162,14 +162,14 @@ func TestLeaseEnds(t *testing.T) {
 	if first[0].Done() || first[0].Extend(time.Minute) || first[0].Release(time.Time{}) {
 		t.Error("a lease that ended still counts")
 	}
-	if _, err := r.store.Lane("a").Held(second.ID, first[0].Token()); code(err) != mayfly.Conflict {
+	if _, err := r.store.Lane("a").Held(context.Background(), second.ID, first[0].Token()); code(err) != mayfly.Conflict {
 		t.Error(err)
 	}
-	held, err := r.store.Lane("a").Held(second.ID, second.Token())
+	held, err := r.store.Lane("a").Held(context.Background(), second.ID, second.Token())
 	if err != nil || !held.Extend(time.Hour) || !held.Done() {
 		t.Error(err)
 	}
-	if _, err := r.store.Lane("a").Held(second.ID, second.Token()); code(err) != mayfly.NotFound {
+	if _, err := r.store.Lane("a").Held(context.Background(), second.ID, second.Token()); code(err) != mayfly.NotFound {
 		t.Error(err)
 	}
 }

@@ -3,6 +3,8 @@ package trigger
 import (
 	"context"
 	"errors"
+	"strconv"
+	"strings"
 
 	"github.com/mayfly-cloud/mayfly"
 )
@@ -72,4 +74,60 @@ func Judge(err error) Verdict {
 		return Wait // the platform is going down
 	}
 	return Retry
+}
+
+// Apps knows the manifests that are deployed. They must not be changed.
+type Apps interface {
+	Manifest(app mayfly.AppName) (*mayfly.Manifest, bool)
+	Manifests() []*mayfly.Manifest
+}
+
+// FunctionsOf are the functions of the deployed manifests.
+func FunctionsOf(apps Apps) Functions { return deployed{apps} }
+
+type deployed struct{ Apps }
+
+func (d deployed) Function(app mayfly.AppName, fn mayfly.FunctionName) (*mayfly.Function, bool) {
+	m, ok := d.Manifest(app)
+	if !ok {
+		return nil, false
+	}
+	spec, ok := m.Functions[fn]
+	return spec, ok
+}
+
+// Destinations send by the kind of destination: "queue", "topic", "function".
+type Destinations map[string]func(ctx context.Context, app mayfly.AppName, name string, m *mayfly.Message) error
+
+// SendTo implements Sender.
+func (d Destinations) SendTo(ctx context.Context, app mayfly.AppName, destination string, m *mayfly.Message) error {
+	kind, name, _ := strings.Cut(destination, "/")
+	send := d[kind]
+	if send == nil || name == "" {
+		return mayfly.Errorf(mayfly.Invalid, "send", "%q is not a destination; write it as queue/NAME, topic/NAME or function/NAME", destination)
+	}
+	return send(ctx, app, name, m)
+}
+
+// HopsHeader is where a function says how many functions the cause of its
+// request went through; "traceparent" says the trace.
+const HopsHeader = "X-Mayfly-Hops"
+
+// Cause is the trace and the hops of what a request sends: its headers, else
+// what the context knows. A function's own call is one hop more.
+func Cause(ctx context.Context, traceparent, hops string) (mayfly.Trace, int) {
+	trace, ok := mayfly.ParseTrace(traceparent, "")
+	if !ok {
+		if trace = mayfly.TraceFrom(ctx); trace.ID == "" {
+			trace = mayfly.NewTrace()
+		}
+	}
+	n, err := strconv.Atoi(hops)
+	if err != nil || n < 0 {
+		n = 0
+	}
+	if mayfly.CallerFrom(ctx).Kind == mayfly.CallerFunction {
+		n++
+	}
+	return trace, n
 }

@@ -226,13 +226,16 @@ func (c *Calls) Cancel(ctx context.Context, id string) error {
 	return nil
 }
 
-// Revive accepts a dead letter's call again.
-func (c *Calls) Revive(ctx context.Context, letter *event.DeadLetter) error {
+// Revive accepts a dead letter's call again, for another function where to says.
+func (c *Calls) Revive(ctx context.Context, letter *event.DeadLetter, to string) error {
 	var st stored
 	if err := json.Unmarshal(letter.Body, &st); err != nil {
 		return mayfly.Errorf(mayfly.Invalid, "redrive", "dead letter %s is not a call: %w", letter.ID, err)
 	}
 	r := st.request()
+	if to != "" {
+		r.Function = mayfly.FunctionName(to)
+	}
 	r.Hops, r.Dedup, r.Window = 0, "redrive."+letter.ID, time.Hour
 	_, err := c.Enqueue(ctx, r)
 	return err

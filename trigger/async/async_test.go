@@ -193,7 +193,7 @@ func TestRetriesThenDies(t *testing.T) {
 		t.Fatalf("dead letters: %+v, %v", letters, err)
 	}
 	working.Store(true)
-	if err := r.Revive(context.Background(), letters[0]); err != nil {
+	if err := r.Revive(context.Background(), letters[0], ""); err != nil {
 		t.Fatal(err)
 	}
 	deadline := time.Now().Add(time.Minute)
