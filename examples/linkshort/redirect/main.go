@@ -11,12 +11,7 @@ import (
 	"os"
 )
 
-var (
-	stores = os.Getenv("MAYFLY_ENDPOINT") + "/v1/apps/" + os.Getenv("MAYFLY_APP") + "/kv/"
-	found  = map[string]string{} // what this instance has looked up
-)
-
-const remembered = 10_000 // codes
+var stores = os.Getenv("MAYFLY_ENDPOINT") + "/v1/apps/" + os.Getenv("MAYFLY_APP") + "/kv/"
 
 func handle(e event) (response, error) {
 	code := e.PathParameters["code"]
@@ -38,9 +33,6 @@ func handle(e event) (response, error) {
 
 // lookUp is the address that a code stands for, "" where it stands for none.
 func lookUp(code string) (string, error) {
-	if target, ok := found[code]; ok {
-		return target, nil
-	}
 	res, err := http.Get(stores + "links/keys/" + url.PathEscape(code))
 	if err != nil {
 		return "", err
@@ -56,14 +48,8 @@ func lookUp(code string) (string, error) {
 		return "", fmt.Errorf("look up %s: %s: %s", code, res.Status, data)
 	}
 	var link struct{ URL string }
-	if err := json.Unmarshal(data, &link); err != nil {
-		return "", err
-	}
-	if len(found) >= remembered {
-		clear(found)
-	}
-	found[code] = link.URL
-	return link.URL, nil
+	err = json.Unmarshal(data, &link)
+	return link.URL, err
 }
 
 func count(code string) error {
