@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"path"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -81,7 +82,7 @@ func (a *API) humaConfig() huma.Config {
 	c := huma.DefaultConfig("Mayfly", a.cfg.Version)
 	c.Info.Description = "The API of a Mayfly node. Everything the command line and the console do goes through it."
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer"}}
-	c.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
+	c.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaNamer())
 	c.Security = []map[string][]string{{"token": {}}}
 	c.DocsPath = ""     // its page loads scripts from elsewhere
 	c.SchemasPath = ""  // OpenAPI has them
@@ -89,8 +90,26 @@ func (a *API) humaConfig() huma.Config {
 	return c
 }
 
-// schemaName puts a package's name before its types' names, so that a status of
-// calls and a status of the node are two schemas. The root's nouns stand alone.
+// schemaNamer names types in the document: a package's name stands before its
+// types' names, so that a status of calls and a status of the node are two
+// schemas; the root's nouns stand alone. Types without a name, such as a body
+// written in place, are told apart by a number.
+func schemaNamer() func(reflect.Type, string) string {
+	taken := map[string]reflect.Type{}
+	return func(t reflect.Type, hint string) string {
+		name := schemaName(t, hint)
+		for t.Kind() == reflect.Pointer {
+			t = t.Elem()
+		}
+		unique := name
+		for n := 2; taken[unique] != nil && taken[unique] != t; n++ {
+			unique = name + strconv.Itoa(n)
+		}
+		taken[unique] = t
+		return unique
+	}
+}
+
 func schemaName(t reflect.Type, hint string) string {
 	name := huma.DefaultSchemaNamer(t, hint)
 	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {

@@ -29,17 +29,18 @@ type FunctionInfo struct {
 	Spec   mayfly.Function     `json:"spec"`
 }
 
-type appPath struct {
+// AppPath and FunctionPath are exported since huma fills embedded fields only then.
+type AppPath struct {
 	App mayfly.AppName `path:"app"`
 }
 
-type functionPath struct {
+type FunctionPath struct {
 	App      mayfly.AppName      `path:"app"`
 	Function mayfly.FunctionName `path:"function"`
 }
 
 type turnInput struct {
-	functionPath
+	FunctionPath
 	Body struct {
 		Version int `json:"version,omitempty" minimum:"0" doc:"A version number; 0 for the newest (promote) or the one before (rollback)"`
 		Weight  int `json:"weight,omitempty" minimum:"0" maximum:"100" doc:"Percent of the calls that the version gets; 0 or 100 for all"`
@@ -94,12 +95,12 @@ func (a *API) listApps(context.Context, *struct{}) (*appsOutput, error) {
 	return out, nil
 }
 
-func (a *API) getApp(_ context.Context, in *appPath) (*appOutput, error) {
+func (a *API) getApp(_ context.Context, in *AppPath) (*appOutput, error) {
 	app, err := a.cfg.Deploys.State().App(in.App)
 	return &appOutput{app}, err
 }
 
-func (a *API) removeApp(ctx context.Context, in *appPath) (*struct{}, error) {
+func (a *API) removeApp(ctx context.Context, in *AppPath) (*struct{}, error) {
 	return nil, a.cfg.Deploys.Remove(ctx, in.App)
 }
 
@@ -119,7 +120,7 @@ func (a *API) listFunctions(context.Context, *struct{}) (*functionsOutput, error
 	return out, nil
 }
 
-func (a *API) getFunction(_ context.Context, in *functionPath) (*functionOutput, error) {
+func (a *API) getFunction(_ context.Context, in *FunctionPath) (*functionOutput, error) {
 	s := a.cfg.Deploys.State()
 	app, err := s.App(in.App)
 	if err != nil {
@@ -137,7 +138,7 @@ func functionInfo(s *control.State, app *control.App, fn mayfly.FunctionName) (F
 	return FunctionInfo{App: app.Name, Name: fn, Alias: app.Live[fn], Digest: v.Digest, Size: v.Size, Spec: v.Spec}, nil
 }
 
-func (a *API) listVersions(_ context.Context, in *functionPath) (*versionsOutput, error) {
+func (a *API) listVersions(_ context.Context, in *FunctionPath) (*versionsOutput, error) {
 	out := &versionsOutput{}
 	var err error
 	out.Body.Versions, err = a.cfg.Deploys.State().Versions(in.App, in.Function)

@@ -45,7 +45,7 @@ type callOutput struct {
 func (a *API) registerCalls() {
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "invoke-function", Method: http.MethodPost, Path: "/v1/apps/{app}/functions/{function}/invoke",
-		Summary: "Call a function", Tags: []string{"functions"}, 
+		Summary: "Call a function", Tags: []string{"functions"},
 		RequestBody: &huma.RequestBody{Description: "The event", Content: map[string]*huma.MediaType{"application/json": {}}},
 		Description: "The body is the event, the reply the function's result. A function that fails answers 502 with errorType, errorMessage and stackTrace.",
 	}, a.call)

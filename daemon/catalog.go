@@ -4,12 +4,17 @@ import (
 	"context"
 
 	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/engine"
 	"github.com/mayfly-cloud/mayfly/sandbox"
 	"github.com/mayfly-cloud/mayfly/sandbox/binary"
 	"github.com/mayfly-cloud/mayfly/sandbox/httpserver"
 	"github.com/mayfly-cloud/mayfly/sandbox/node"
 	"github.com/mayfly-cloud/mayfly/sandbox/process"
 	"github.com/mayfly-cloud/mayfly/sandbox/python"
+	"github.com/mayfly-cloud/mayfly/service/kv"
+	"github.com/mayfly-cloud/mayfly/trigger"
+	"github.com/mayfly-cloud/mayfly/trigger/async"
+	triggerkv "github.com/mayfly-cloud/mayfly/trigger/kv"
 )
 
 // runtimes is the driver of every runtime: one line each.
@@ -29,7 +34,26 @@ func runtimes(c Config, l *process.Launcher) map[mayfly.Runtime]sandbox.Driver {
 // catalogue makes the services and triggers: a few lines each.
 func (n *Node) catalogue(context.Context) error {
 	p := &n.parts
-	p.services = append(p.services, p.secrets)
-	p.api = append(p.api, n.telemetry, p.calls, p.secrets)
+	changes := triggerkv.New(n.enqueue)
+	stores := kv.New(kv.Config{
+		Open: func(ctx context.Context, shard int) (kv.Log, error) {
+			return n.engine.Log(ctx, engine.LogName("KV", shard))
+		},
+		Authz: p.grants, Changed: changes.Deliver, Log: n.cfg.Log,
+	})
+	p.services = append(p.services, p.secrets, stores)
+	p.triggers = append(p.triggers, changes)
+	p.api = append(p.api, n.telemetry, p.calls, p.secrets, stores)
 	return nil
+}
+
+// enqueue accepts an asynchronous call of a binding's function. Two with the
+// same id are one.
+func (n *Node) enqueue(ctx context.Context, b *trigger.Binding, id string, event []byte) error {
+	kind, _ := b.Trigger.Kind()
+	_, err := n.parts.calls.Enqueue(ctx, &async.Request{
+		App: b.App, Function: b.Function, Event: event, Trigger: kind, Dedup: id, Attempts: b.Trigger.Attempts,
+		Caller: mayfly.Caller{Kind: mayfly.CallerPlatform}, Trace: mayfly.TraceFrom(ctx),
+	})
+	return err
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/mayfly-cloud/mayfly/manifest"
 	"github.com/mayfly-cloud/mayfly/pool"
 	"github.com/mayfly-cloud/mayfly/sandbox/process"
+	"github.com/mayfly-cloud/mayfly/web"
 )
 
 // Status is api.Node's.
@@ -95,5 +96,5 @@ func (n *Node) raw() map[string]http.Handler {
 
 // console is what the API serves without a token.
 func (n *Node) console() map[string]http.Handler {
-	return map[string]http.Handler{}
+	return map[string]http.Handler{"/": web.Handler("/")}
 }

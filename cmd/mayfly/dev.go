@@ -86,7 +86,7 @@ func (d *developer) begin(ctx context.Context, n *daemon.Node) error {
 // deploy makes the folder live and says how long that took.
 func (d *developer) deploy(ctx context.Context, saved []string) {
 	began := time.Now()
-	r, err := d.node.Control().Deploy(ctx, control.Local(d.dir), control.Options{
+	r, err := d.node.Control().Deploy(mayfly.WithCaller(ctx, mayfly.Caller{Kind: mayfly.CallerAdmin}), control.Local(d.dir), control.Options{
 		Lenient: true,
 		Progress: func(p control.Progress) {
 			if line := stepLine(p); line != "" && p.Stage == control.StageBuilding {
