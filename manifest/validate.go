@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
-	"path"
 	"reflect"
 	"regexp"
 	"slices"
@@ -220,9 +219,6 @@ func badHandler(r mayfly.Runtime, h string) string {
 			return needs(h, "module.function such as app.handler, or module:app for a WSGI or ASGI app")
 		}
 	case mayfly.Node:
-		if ext := path.Ext(h); slices.Contains([]string{".js", ".mjs", ".cjs", ".ts", ".mts"}, ext) {
-			return fmt.Sprintf("%q is a file; write file.export, such as %s.handler", h, strings.TrimSuffix(h, ext))
-		}
 		if !nodeHandler.MatchString(h) || strings.HasPrefix(h, "/") || strings.Contains(h, "..") {
 			return needs(h, "file.export such as index.handler, or a file alone for a default export with fetch")
 		}
