@@ -27,3 +27,18 @@ type KVValue struct {
 	ContentType string
 	Revision    uint64
 }
+
+// ObjectChange is one object of a bucket, made or removed, where functions
+// listen. It is delivered at least once; ID is the same each time.
+type ObjectChange struct {
+	ID      string
+	App     mayfly.AppName
+	Bucket  string // as the app's functions know it
+	Key     string
+	Event   string // S3's, without its prefix: ObjectCreated:Put, ObjectRemoved:Delete, …
+	Time    time.Time
+	Who     mayfly.Caller
+	Size    int64
+	ETag    string
+	Version string // of a bucket with versioning
+}

@@ -1,0 +1,314 @@
+package bucket
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/versity/versitygw/backend"
+	"github.com/versity/versitygw/s3err"
+
+	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/identity"
+	"github.com/mayfly-cloud/mayfly/service"
+)
+
+// Region is what S3 clients must say; it means nothing here.
+const Region = "us-east-1"
+
+// DoorPort is where functions reach the service.
+const DoorPort = 9003
+
+// Config says what the service is made of.
+type Config struct {
+	Dir     string // folder of the service; made where missing
+	Authz   service.Authorizer
+	Changed func(ctx context.Context, c service.ObjectChange) error // takes an event for its functions, durably; nil: none listens
+	Every   time.Duration                                           // between lifecycle runs; default 1 h
+	Log     *slog.Logger                                            // default: discards
+}
+
+// Driver is the object service of a node. It is safe for concurrent use.
+type Driver struct {
+	cfg     Config
+	folders string // of buckets, absolute
+	intents string
+	keys    *keyring
+	files   backend.Backend
+	gate    *gate
+	server  *server
+	late    atomic.Bool // an event waits to be told again
+	url     atomic.Pointer[string]
+
+	mu    sync.Mutex // of Apply
+	specs atomic.Pointer[map[string]*spec]
+}
+
+var (
+	_ service.Driver      = (*Driver)(nil)
+	_ service.Environment = (*Driver)(nil)
+)
+
+// spec is what a manifest says of a bucket. It does not change.
+type spec struct {
+	app      mayfly.AppName
+	name     string
+	folder   string
+	listened bool // a function has a trigger on it
+	public   bool
+	quota    int64
+	expire   time.Duration
+	abort    time.Duration
+	cors     *mayfly.CORS
+	usage    *usage
+}
+
+// Open makes the folders and the keys where they are missing. It does not serve
+// yet.
+func Open(cfg Config) (*Driver, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Every == 0 {
+		cfg.Every = time.Hour
+	}
+	dir, err := filepath.Abs(cfg.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("open buckets: %w", err)
+	}
+	d := &Driver{cfg: cfg, folders: filepath.Join(dir, "buckets"), intents: filepath.Join(dir, "intents")}
+	for _, folder := range []string{d.folders, d.intents} {
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			return nil, fmt.Errorf("open buckets: %w", err)
+		}
+	}
+	node, err := identity.LoadKey(filepath.Join(dir, "node.key"))
+	if err != nil {
+		return nil, fmt.Errorf("open buckets: %w", err)
+	}
+	d.keys = newKeyring(node)
+	if d.files, err = openFiles(dir, d.folders); err != nil {
+		return nil, fmt.Errorf("open buckets: %w", err)
+	}
+	d.gate = &gate{d: d, files: d.files}
+	d.specs.Store(&map[string]*spec{})
+	if d.server, err = newServer(d); err != nil {
+		d.files.Shutdown()
+		return nil, fmt.Errorf("open buckets: %w", err)
+	}
+	return d, nil
+}
+
+// Admin is the administrator's key.
+func (d *Driver) Admin() Key { return d.keys.admin }
+
+// Kind is the kind of resource that grants name.
+func (d *Driver) Kind() string { return service.KindBucket }
+
+// Environ is what a function's S3 client needs beside the door's address.
+func (d *Driver) Environ(m *mayfly.Manifest, fn mayfly.FunctionName) map[string]string {
+	if len(m.Buckets) == 0 {
+		return nil
+	}
+	key := d.keys.function(m.App, fn)
+	return map[string]string{
+		"AWS_REGION":            Region,
+		"AWS_DEFAULT_REGION":    Region,
+		"AWS_ACCESS_KEY_ID":     key.Access,
+		"AWS_SECRET_ACCESS_KEY": key.Secret,
+	}
+}
+
+// Check says which names cannot be buckets.
+func (d *Driver) Check(m *mayfly.Manifest) error {
+	var problems []error
+	for name, b := range m.Buckets {
+		op := "buckets." + name
+		if !mayfly.ValidName(name) || len(name) < 3 || strings.HasSuffix(name, "-") {
+			problems = append(problems, mayfly.Errorf(mayfly.Invalid, op, "%q cannot name a bucket: S3 wants 3 or more lower case letters, digits and dashes, with a letter or digit at the end", name))
+			continue
+		}
+		if full := string(m.App) + "." + name; len(full) > 63 {
+			problems = append(problems, mayfly.Errorf(mayfly.Invalid, op, "%s is longer than the 63 characters that S3 allows for a bucket; shorten the app's or the bucket's name", full))
+		}
+		if b != nil && b.Versioning && b.Quota > 0 {
+			problems = append(problems, mayfly.Errorf(mayfly.Invalid, op, "a bucket with versioning cannot have a quota: old versions are not counted"))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// Apply makes the apps' buckets exist as declared.
+func (d *Driver) Apply(ctx context.Context, apps []*mayfly.Manifest) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	next := map[string]*spec{}
+	old := *d.specs.Load()
+	for _, m := range apps {
+		for name, b := range m.Buckets {
+			if b == nil {
+				b = &mayfly.Bucket{}
+			}
+			s := d.newSpec(m, name, b)
+			if err := d.make(ctx, s, b); err != nil {
+				return fmt.Errorf("make bucket %s of app %s: %w", name, m.App, err)
+			}
+			key := filepath.Base(s.folder)
+			if was := old[key]; was != nil && was.usage != nil {
+				s.usage = was.usage
+			} else if s.quota > 0 {
+				_, bytes := measure(s.folder)
+				s.usage = &usage{used: bytes}
+			}
+			next[key] = s
+		}
+	}
+	d.specs.Store(&next)
+	d.keys.apply(apps)
+	return nil
+}
+
+func (d *Driver) newSpec(m *mayfly.Manifest, name string, b *mayfly.Bucket) *spec {
+	s := &spec{
+		app: m.App, name: name, folder: filepath.Join(d.folders, string(m.App)+"."+name),
+		public: b.Public, quota: int64(b.Quota), expire: b.Expire.D(), abort: b.AbortAfter.D(), cors: b.CORS,
+	}
+	if s.abort == 0 {
+		s.abort = 7 * 24 * time.Hour
+	}
+	if d.cfg.Changed == nil {
+		return s
+	}
+	for _, fn := range m.Functions {
+		s.listened = s.listened || slices.ContainsFunc(fn.On, func(t mayfly.Trigger) bool { return t.Bucket == name })
+	}
+	return s
+}
+
+// make creates a bucket or changes it to what is declared.
+func (d *Driver) make(ctx context.Context, s *spec, b *mayfly.Bucket) error {
+	err := d.files.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &s.folder, CreateBucketConfiguration: &types.CreateBucketConfiguration{}}, []byte("{}"))
+	if code := errorCode(err); code != "" && code != "BucketAlreadyOwnedByYou" && code != "BucketAlreadyExists" {
+		return err
+	}
+	versions, err := d.files.GetBucketVersioning(ctx, s.folder)
+	if err != nil {
+		return err
+	}
+	on := versions.Status != nil && *versions.Status == types.BucketVersioningStatusEnabled
+	switch {
+	case b.Versioning && !on:
+		err = d.files.PutBucketVersioning(ctx, s.folder, types.BucketVersioningStatusEnabled)
+	case !b.Versioning && on:
+		err = d.files.PutBucketVersioning(ctx, s.folder, types.BucketVersioningStatusSuspended)
+	}
+	if err != nil {
+		return err
+	}
+	if b.CORS == nil {
+		return nil
+	}
+	rules, err := corsXML(b.CORS)
+	if err != nil {
+		return err
+	}
+	return d.files.PutBucketCors(ctx, s.folder, rules)
+}
+
+// errorCode is the S3 code of an error, "" for nil.
+func errorCode(err error) string {
+	var s s3err.S3Error
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &s):
+		return s.BaseError().Code
+	}
+	return "InternalError"
+}
+
+// corsXML is a manifest's rules as S3's configuration.
+func corsXML(c *mayfly.CORS) ([]byte, error) {
+	type rule struct {
+		AllowedOrigin []string
+		AllowedMethod []string
+		AllowedHeader []string
+		ExposeHeader  []string
+		MaxAgeSeconds int `xml:",omitempty"`
+	}
+	r := rule{c.Origins, c.Methods, c.Headers, c.Expose, int(c.MaxAge.D() / time.Second)}
+	if len(r.AllowedMethod) == 0 {
+		r.AllowedMethod = []string{"GET", "HEAD", "PUT", "POST"}
+	}
+	if len(r.AllowedHeader) == 0 {
+		r.AllowedHeader = []string{"*"}
+	}
+	return xml.Marshal(struct {
+		XMLName  xml.Name `xml:"CORSConfiguration"`
+		CORSRule rule
+	}{CORSRule: r})
+}
+
+// spec is a declared bucket, nil where there is none.
+func (d *Driver) spec(app mayfly.AppName, name string) *spec {
+	return (*d.specs.Load())[string(app)+"."+name]
+}
+
+// retryEvery is how often events that were not accepted are told again.
+const retryEvery = 2 * time.Second
+
+// Run tells of the writes that an earlier process did not, expires objects and
+// aborts old uploads.
+func (d *Driver) Run(ctx context.Context) error {
+	defer d.server.stop()
+	if err := d.server.start(); err != nil {
+		return err
+	}
+	lifecycle, retry := time.NewTicker(d.cfg.Every), time.NewTicker(retryEvery)
+	defer lifecycle.Stop()
+	defer retry.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-lifecycle.C:
+			d.Expire(ctx, time.Now())
+		case <-retry.C:
+			if d.late.Swap(false) {
+				if err := d.reconcile(ctx, false); err != nil {
+					d.late.Store(true)
+				}
+			}
+		}
+	}
+}
+
+// Recover tells of the writes that a process before this one noted and did not
+// tell of. It is called once, after Apply and before anything is served.
+func (d *Driver) Recover(ctx context.Context) error {
+	if d.cfg.Changed == nil {
+		return nil
+	}
+	if err := d.reconcile(ctx, true); err != nil {
+		d.late.Store(true) // Run tries again
+		return err
+	}
+	return nil
+}
+
+// Close ends the service. It may be called twice.
+func (d *Driver) Close() error {
+	d.server.stop()
+	return nil
+}

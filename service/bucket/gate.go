@@ -1,0 +1,170 @@
+package bucket
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"path/filepath"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+	"github.com/versity/versitygw/auth"
+	"github.com/versity/versitygw/backend"
+	"github.com/versity/versitygw/s3err"
+
+	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/service"
+)
+
+// gate is the backend that versitygw calls. It embeds the backend that refuses
+// everything, so that an operation which is not written here is refused.
+type gate struct {
+	backend.BackendUnsupported
+	d     *Driver
+	files backend.Backend // takes absolute folders as bucket names
+}
+
+// configure is the verb of operations on a bucket itself. No grant has it, so
+// that only the administrator may do them.
+const configure = "configure"
+
+// place is a bucket that a call may use.
+type place struct {
+	folder string // absolute
+	app    mayfly.AppName
+	bucket string
+	spec   *spec // nil where no app declares it
+}
+
+// account is the access key that signed a call; "" before the signature was
+// verified.
+func account(ctx context.Context) string {
+	acct, _ := ctx.Value("account").(auth.Account)
+	return acct.Access
+}
+
+// claimed is the access key that a call says it has. It only decides which
+// bucket's cross-origin rules answer a preflight.
+func claimed(ctx context.Context) string {
+	rc, ok := ctx.(*fasthttp.RequestCtx)
+	if !ok {
+		return ""
+	}
+	credential := string(rc.QueryArgs().Peek("X-Amz-Credential"))
+	if credential == "" {
+		_, credential, _ = strings.Cut(string(rc.Request.Header.Peek("Authorization")), "Credential=")
+	}
+	access, _, _ := strings.Cut(credential, "/")
+	return access
+}
+
+// caller is who makes the call: by its signature, or the platform by its
+// context.
+func (g *gate) caller(ctx context.Context) mayfly.Caller {
+	if access := account(ctx); access != "" {
+		return g.d.keys.caller(access)
+	}
+	if _, ok := ctx.(*fasthttp.RequestCtx); ok {
+		return mayfly.Caller{Kind: mayfly.CallerAnonymous}
+	}
+	return mayfly.CallerFrom(ctx)
+}
+
+// find is the bucket that who means by name. A name with a dot is APP.BUCKET;
+// another is a bucket of the function's own app.
+func (g *gate) find(who mayfly.Caller, name string) (place, error) {
+	app, bucket, full := strings.Cut(name, ".")
+	if !full && who.Kind == mayfly.CallerFunction {
+		app, bucket = string(who.App), name
+	}
+	p := place{app: mayfly.AppName(app), bucket: bucket}
+	foreign := who.Kind == mayfly.CallerFunction && p.app != who.App
+	if p.spec = g.d.spec(p.app, bucket); p.spec != nil && !foreign {
+		p.folder = p.spec.folder
+		return p, nil
+	}
+	if who.Kind == mayfly.CallerFunction {
+		return p, s3err.GetBucketErr(s3err.ErrNoSuchBucket, name)
+	}
+	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, `/\`) {
+		return p, s3err.GetBucketErr(s3err.ErrInvalidBucketName, name)
+	}
+	p.app, p.bucket, p.folder = "", name, filepath.Join(g.d.folders, name)
+	return p, nil
+}
+
+// enter finds the bucket and asks whether the caller may do verb to it.
+func (g *gate) enter(ctx context.Context, name, verb string) (place, error) {
+	who := g.caller(ctx)
+	p, err := g.find(who, name)
+	if err != nil && who.Kind != mayfly.CallerAdmin {
+		if denied := g.authorize(ctx, who, p, verb); denied != nil {
+			return p, denied
+		}
+	}
+	if err != nil {
+		return p, err
+	}
+	return p, g.authorize(ctx, who, p, verb)
+}
+
+func (g *gate) authorize(ctx context.Context, who mayfly.Caller, p place, verb string) error {
+	if verb == configure && who.Kind == mayfly.CallerFunction {
+		return denied("buckets are declared in the manifest; a function cannot create, delete or configure them")
+	}
+	err := g.d.cfg.Authz.Authorize(ctx, who, p.app, verb, service.KindBucket, p.bucket)
+	if err == nil {
+		return nil
+	}
+	return denied(mayfly.MessageOf(err))
+}
+
+func denied(message string) error {
+	return s3err.APIError{Code: "AccessDenied", Description: message, HTTPStatusCode: http.StatusForbidden}
+}
+
+// on runs one operation whose input names the bucket in *name: the name is the
+// folder meanwhile.
+func (g *gate) on(ctx context.Context, name *string, verb string, do func(p place) error) error {
+	said := *name
+	p, err := g.enter(ctx, said, verb)
+	if err != nil {
+		return err
+	}
+	*name = p.folder
+	err = do(p)
+	*name = said
+	return hide(err, said)
+}
+
+// in is on for an operation that takes the bucket as an argument.
+func (g *gate) in(ctx context.Context, name, verb string, do func(p place) error) error {
+	return g.on(ctx, &name, verb, do)
+}
+
+// hide puts the bucket's name where an error has its folder.
+func hide(err error, name string) error {
+	var b s3err.BucketError
+	if errors.As(err, &b) {
+		b.BucketName = name
+		return b
+	}
+	return err
+}
+
+// checkKey refuses keys that would leave the bucket's folder, or that name what
+// versitygw keeps in it.
+func checkKey(key *string) error {
+	if key == nil {
+		return nil
+	}
+	for part := range strings.SplitSeq(*key, "/") {
+		if part == ".." || part == "." {
+			return s3err.APIError{Code: "InvalidArgument", Description: "a key cannot have . or .. as a part", HTTPStatusCode: http.StatusBadRequest}
+		}
+	}
+	if first, _, _ := strings.Cut(*key, "/"); first == ".sgwtmp" {
+		return s3err.APIError{Code: "InvalidArgument", Description: "keys below .sgwtmp are reserved", HTTPStatusCode: http.StatusBadRequest}
+	}
+	return nil
+}

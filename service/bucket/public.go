@@ -1,0 +1,151 @@
+package bucket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/mayfly-cloud/mayfly"
+)
+
+// PublicPath is where the gateway serves public buckets.
+const PublicPath = "/_bucket/"
+
+// PublicHandler serves GET and HEAD of /_bucket/APP/BUCKET/KEY for buckets that
+// are public, with ranges and conditions. Everything else is not found.
+func (d *Driver) PublicHandler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path, ok := strings.CutPrefix(r.URL.Path, PublicPath)
+		part := strings.SplitN(path, "/", 3)
+		if !ok || len(part) < 3 || part[2] == "" {
+			http.NotFound(w, r)
+			return
+		}
+		s := d.spec(mayfly.AppName(part[0]), part[1])
+		if s == nil || !s.public || checkKey(&part[2]) != nil {
+			http.NotFound(w, r)
+			return
+		}
+		allowOrigin(w, r, s.cors)
+		switch r.Method {
+		case http.MethodGet, http.MethodHead:
+			d.servePublic(w, r, s, part[2])
+		case http.MethodOptions:
+			w.WriteHeader(http.StatusNoContent)
+		default:
+			w.Header().Set("Allow", "GET, HEAD, OPTIONS")
+			http.Error(w, "a public bucket is read only; write through the S3 API", http.StatusMethodNotAllowed)
+		}
+	})
+}
+
+func allowOrigin(w http.ResponseWriter, r *http.Request, c *mayfly.CORS) {
+	origin := r.Header.Get("Origin")
+	if c == nil || origin == "" {
+		return
+	}
+	h := w.Header()
+	h.Add("Vary", "Origin")
+	if !slices.Contains(c.Origins, "*") && !slices.Contains(c.Origins, origin) {
+		return
+	}
+	h.Set("Access-Control-Allow-Origin", origin)
+	h.Set("Access-Control-Allow-Methods", "GET, HEAD")
+	h.Set("Access-Control-Allow-Headers", "Range, If-None-Match, If-Modified-Since")
+	h.Set("Access-Control-Expose-Headers", "ETag, Content-Range, Content-Length")
+	if c.MaxAge > 0 {
+		h.Set("Access-Control-Max-Age", fmt.Sprint(int(c.MaxAge.D()/time.Second)))
+	}
+}
+
+func (d *Driver) servePublic(w http.ResponseWriter, r *http.Request, s *spec, key string) {
+	head, err := d.files.HeadObject(r.Context(), &s3.HeadObjectInput{Bucket: &s.folder, Key: &key})
+	if err != nil || strings.HasSuffix(key, "/") {
+		http.NotFound(w, r)
+		return
+	}
+	h := w.Header()
+	set := func(name string, value *string, standard string) {
+		if text(value) != "" {
+			standard = *value
+		}
+		if standard != "" {
+			h.Set(name, standard)
+		}
+	}
+	set("Content-Type", head.ContentType, "application/octet-stream")
+	set("Content-Encoding", head.ContentEncoding, "")
+	set("Content-Disposition", head.ContentDisposition, "")
+	set("Content-Language", head.ContentLanguage, "")
+	set("Cache-Control", head.CacheControl, "public, max-age=60")
+	set("ETag", head.ETag, "")
+	// Objects may come from anyone and share their origin with the apps: a page
+	// among them gets an origin of its own.
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Security-Policy", "sandbox allow-scripts allow-forms allow-popups")
+	body := &reader{ctx: r.Context(), d: d, folder: s.folder, key: key, size: *head.ContentLength}
+	defer body.Close()
+	http.ServeContent(w, r, "", *head.LastModified, body)
+}
+
+// reader reads an object from any place; it opens the object with the first
+// read after a seek.
+type reader struct {
+	ctx    context.Context
+	d      *Driver
+	folder string
+	key    string
+	size   int64
+	at     int64
+	open   io.ReadCloser
+}
+
+func (r *reader) Seek(offset int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekCurrent:
+		offset += r.at
+	case io.SeekEnd:
+		offset += r.size
+	}
+	if offset < 0 {
+		return 0, errors.New("seek before the beginning")
+	}
+	if offset != r.at {
+		_ = r.Close()
+		r.at = offset
+	}
+	return offset, nil
+}
+
+func (r *reader) Read(b []byte) (int, error) {
+	if r.at >= r.size {
+		return 0, io.EOF
+	}
+	if r.open == nil {
+		from := fmt.Sprintf("bytes=%d-", r.at)
+		out, err := r.d.files.GetObject(r.ctx, &s3.GetObjectInput{Bucket: &r.folder, Key: &r.key, Range: &from})
+		if err != nil {
+			return 0, err
+		}
+		r.open = out.Body
+	}
+	n, err := r.open.Read(b)
+	r.at += int64(n)
+	return n, err
+}
+
+func (r *reader) Close() error {
+	if r.open == nil {
+		return nil
+	}
+	err := r.open.Close()
+	r.open = nil
+	return err
+}

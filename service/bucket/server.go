@@ -1,0 +1,205 @@
+package bucket
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/versity/versitygw/debuglogger"
+	"github.com/versity/versitygw/s3api"
+	"github.com/versity/versitygw/s3api/middlewares"
+	"github.com/versity/versitygw/s3api/utils"
+
+	"github.com/mayfly-cloud/mayfly"
+)
+
+// Most connections and requests at once, of all doors together.
+const (
+	maxConnections = 16_384
+	maxRequests    = 4_096
+)
+
+// server is versitygw on a unix socket. Connections of the S3 port and of the
+// doors are joined to it: the signature says who calls.
+type server struct {
+	d      *Driver
+	api    *s3api.S3ApiServer
+	dir    string // of the socket
+	socket string
+
+	mu      sync.Mutex
+	state   int               // guarded by mu
+	joined  map[net.Conn]bool // guarded by mu
+	ready   chan struct{}     // closed when it answers
+	ended   chan struct{}     // closed when versitygw returned
+	failed  error             // read after ended
+	group   sync.WaitGroup    // of joined connections and listeners
+	listens map[net.Listener]bool
+}
+
+const (
+	idle = iota
+	running
+	stopped
+)
+
+func newServer(d *Driver) (*server, error) {
+	utils.SetBucketNameValidationStrict(true)
+	debuglogger.SetLevel(debuglogger.LevelSilent)
+	dir, err := os.MkdirTemp("", "mayfly-s3-") // short: a socket's path has 108 bytes at most
+	if err != nil {
+		return nil, err
+	}
+	s := &server{
+		d: d, dir: dir, socket: filepath.Join(dir, "s3"), joined: map[net.Conn]bool{}, listens: map[net.Listener]bool{},
+		ready: make(chan struct{}), ended: make(chan struct{}),
+	}
+	root := middlewares.RootUserConfig{Access: d.keys.admin.Access, Secret: d.keys.admin.Secret}
+	s.api, err = s3api.New(d.gate, root, Region, d.keys, nil, nil, nil, nil,
+		s3api.WithConcurrencyLimiter(maxConnections, maxRequests), s3api.WithQuiet(), s3api.WithKeepAlive(),
+		s3api.WithMpMaxParts(10_000), s3api.WithSocketPerm(0o600), s3api.WithOnListen(func() { close(s.ready) }))
+	if err != nil {
+		_ = os.RemoveAll(dir)
+		return nil, err
+	}
+	return s, nil
+}
+
+// start serves the socket; it returns when it answers.
+func (s *server) start() error {
+	s.mu.Lock()
+	if s.state != idle {
+		s.mu.Unlock()
+		return nil
+	}
+	s.state = running
+	s.mu.Unlock()
+	go func() {
+		defer close(s.ended)
+		s.failed = s.api.ServeMultiPort([]string{s.socket})
+	}()
+	select {
+	case <-s.ready:
+		return nil
+	case <-s.ended:
+		return fmt.Errorf("serve S3: %w", s.failed)
+	}
+}
+
+// stop closes every connection and waits for versitygw.
+func (s *server) stop() {
+	s.mu.Lock()
+	was := s.state
+	s.state = stopped
+	for l := range s.listens {
+		_ = l.Close()
+	}
+	for c := range s.joined {
+		_ = c.Close()
+	}
+	s.mu.Unlock()
+	s.group.Wait()
+	if was == running {
+		_ = s.api.ShutDown()
+		<-s.ended
+	}
+	if was != stopped {
+		s.d.files.Shutdown()
+		_ = os.RemoveAll(s.dir)
+	}
+}
+
+// Serve joins the connections of a listener to the service until the listener
+// closes. who is not needed: every request is signed, and a function has its
+// own key only.
+func (d *Driver) Serve(l net.Listener, _ mayfly.Caller) { d.server.serve(l) }
+
+// ServePublic is Serve for the S3 port, whose address presigned URLs have.
+func (d *Driver) ServePublic(l net.Listener) {
+	url := "http://" + l.Addr().String()
+	d.url.Store(&url)
+	d.server.serve(l)
+}
+
+func (s *server) serve(l net.Listener) {
+	defer l.Close()
+	s.mu.Lock()
+	if s.state == stopped {
+		s.mu.Unlock()
+		return
+	}
+	s.listens[l] = true
+	s.group.Add(1)
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.listens, l)
+		s.mu.Unlock()
+		s.group.Done()
+	}()
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			var ne net.Error
+			if errors.As(err, &ne) && ne.Timeout() {
+				continue
+			}
+			return
+		}
+		if !s.hold(c) {
+			_ = c.Close()
+			return
+		}
+		go s.join(c)
+	}
+}
+
+func (s *server) hold(c net.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == stopped {
+		return false
+	}
+	s.joined[c] = true
+	s.group.Add(1)
+	return true
+}
+
+func (s *server) drop(c net.Conn) {
+	_ = c.Close()
+	s.mu.Lock()
+	delete(s.joined, c)
+	s.mu.Unlock()
+	s.group.Done()
+}
+
+// join copies both ways until one side ends.
+func (s *server) join(client net.Conn) {
+	defer s.drop(client)
+	select {
+	case <-s.ready:
+	case <-time.After(10 * time.Second): // Run was never called
+		return
+	}
+	inner, err := net.Dial("unix", s.socket)
+	if err != nil || !s.hold(inner) {
+		return
+	}
+	var once sync.Once
+	end := func() { _ = client.Close(); _ = inner.Close() }
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer once.Do(end)
+		_, _ = io.Copy(inner, client)
+	}()
+	_, _ = io.Copy(client, inner)
+	once.Do(end)
+	<-done
+	s.drop(inner)
+}
