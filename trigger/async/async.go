@@ -76,6 +76,9 @@ func (c *Calls) Enqueue(ctx context.Context, r *Request) (id string, err error) 
 		return "", c.cycle(ctx, r, body)
 	}
 	it := &event.Item{Body: body, At: r.At, Dedup: r.Dedup, Window: r.Window}
+	if it.Window == 0 {
+		it.Window = defaultWindow
+	}
 	lane := c.cfg.Store.Lane(laneOf(r.App, r.Function))
 	if err := lane.Put(ctx, it); err != nil {
 		return "", err

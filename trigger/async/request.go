@@ -21,9 +21,9 @@ type Request struct {
 	HTTP      bool
 	Hops      int
 
-	At       time.Time // not before
-	Dedup    string    // a second request of the function with it, within Window, is the first
-	Window   time.Duration
+	At       time.Time     // not before
+	Dedup    string        // a second request of the function with it, within Window, is the first
+	Window   time.Duration // default 1 m
 	Attempts int           // default: the function's retry.attempts
 	MaxAge   time.Duration // default: the function's retry.max_age
 }
@@ -83,6 +83,7 @@ type policy struct {
 const (
 	defaultAttempts = 3
 	defaultMaxAge   = 6 * time.Hour
+	defaultWindow   = time.Minute
 )
 
 func (s *stored) policy(fn *mayfly.Function) policy {

@@ -77,7 +77,7 @@ func (d *Driver) Kind() mayfly.TriggerKind { return mayfly.TriggerQueue }
 // Check wants a declared queue, and settings that make sense together.
 func (d *Driver) Check(m *mayfly.Manifest, fn mayfly.FunctionName, t *mayfly.Trigger) error {
 	op := fmt.Sprintf("functions.%s.on: queue %s", fn, t.Queue)
-	q, ok := m.Queues[t.Queue]
+	_, ok := m.Queues[t.Queue]
 	switch {
 	case !ok:
 		return mayfly.Errorf(mayfly.Invalid, op, "the app declares no queue %q; add it under queues:", t.Queue)
@@ -88,7 +88,7 @@ func (d *Driver) Check(m *mayfly.Manifest, fn mayfly.FunctionName, t *mayfly.Tri
 	case t.MaxCalls < 0:
 		return mayfly.Errorf(mayfly.Invalid, op, "max_concurrency is %d; choose 1 or more, or leave it out", t.MaxCalls)
 	}
-	return CheckQueue(m, t.Queue, q)
+	return nil
 }
 
 // CheckQueue returns an Invalid error where a queue's own settings are wrong.

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -505,7 +506,8 @@ func TestCheck(t *testing.T) {
 		if c.t.Queue == "" {
 			c.t.Queue = "jobs"
 		}
-		err := d.Check(&mayfly.Manifest{Queues: map[string]*mayfly.Queue{"jobs": c.q}}, "fn", &c.t)
+		m := &mayfly.Manifest{Queues: map[string]*mayfly.Queue{"jobs": c.q}}
+		err := errors.Join(d.Check(m, "fn", &c.t), Declared{}.Check(m))
 		switch {
 		case c.want == "" && err != nil:
 			t.Errorf("%+v: %v", c.t, err)
