@@ -108,6 +108,23 @@ func (s *Store) LookupInvocation(ctx context.Context, id string) (*mayfly.Invoca
 	return found[0], nil
 }
 
+// Calls returns the records behind the id of a call, or else of a trace. An id of
+// neither is a NotFound error.
+func (s *Store) Calls(ctx context.Context, id string) ([]*mayfly.Invocation, error) {
+	inv, err := s.LookupInvocation(ctx, id)
+	if err == nil {
+		return []*mayfly.Invocation{inv}, nil
+	}
+	if mayfly.CodeOf(err) != mayfly.NotFound {
+		return nil, err
+	}
+	calls, err := s.Invocations(ctx, InvocationQuery{TraceID: id, Limit: maxLimit, Oldest: true})
+	if err == nil && len(calls) == 0 {
+		err = mayfly.Errorf(mayfly.NotFound, "find calls", "there is no call and no trace %q", id)
+	}
+	return calls, err
+}
+
 // Spans returns the spans that match, in the order of their start.
 func (s *Store) Spans(ctx context.Context, q SpanQuery) ([]mayfly.Span, error) {
 	q.Limit = clampLimit(q.Limit)
