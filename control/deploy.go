@@ -51,11 +51,13 @@ func (c *Control) Deploy(ctx context.Context, src *Source, o Options) (*Result, 
 	}
 	app := doc.Manifest.App
 	defer c.lock(app)()
+	began := time.Now()
 	d := &deploy{c: c, o: o, report: newReport(o.Progress), id: mayfly.NewID()[:8], by: mayfly.CallerFrom(ctx).String()}
 	d.plan, err = c.plan(ctx, src, doc, o.Lenient, d.report)
 	if err != nil {
 		return nil, deployError(app, err)
 	}
+	d.took("plan", began)
 	if d.plan.Empty() {
 		return &Result{Plan: d.plan, Warnings: d.plan.Warnings}, nil
 	}
@@ -63,7 +65,16 @@ func (c *Control) Deploy(ctx context.Context, src *Source, o Options) (*Result, 
 		return nil, deployError(app, err)
 	}
 	d.report.say(Progress{Stage: StageSwitched})
-	return &Result{Plan: d.plan, Changed: true, Deployment: d.record, Warnings: append(d.plan.Warnings, c.publishNow(ctx)...)}, nil
+	switched := time.Now()
+	warnings := append(d.plan.Warnings, c.publishNow(ctx)...)
+	d.took("publish", switched)
+	c.cfg.Log.Debug("deployed", append([]any{"app", app, "new_versions", len(d.made)}, d.phases...)...)
+	return &Result{Plan: d.plan, Changed: true, Deployment: d.record, Warnings: warnings}, nil
+}
+
+// took notes how long a part of the deploy was, for the log.
+func (d *deploy) took(phase string, began time.Time) {
+	d.phases = append(d.phases, phase, time.Since(began).Round(100*time.Microsecond))
 }
 
 func deployError(app mayfly.AppName, err error) error {
@@ -92,22 +103,24 @@ type deploy struct {
 	id, by string
 	plan   *Plan
 	made   []*mayfly.Version // new versions, whose records are written
+	phases []any             // names and durations, for the log
 	record Deployment
 }
 
 // run does everything that a failure must leave without effect, then switches.
 func (d *deploy) run(ctx context.Context) error {
-	err := d.makeVersions(ctx)
-	if err == nil {
-		err = d.applyResources(ctx)
+	for _, step := range []struct {
+		name string
+		do   func(context.Context) error
+	}{{"versions", d.makeVersions}, {"resources", d.applyResources}, {"start", d.start}} {
+		began := time.Now()
+		if err := step.do(ctx); err != nil {
+			d.abandon(ctx)
+			return err
+		}
+		d.took(step.name, began)
 	}
-	if err == nil {
-		err = d.start(ctx)
-	}
-	if err != nil {
-		d.abandon(ctx)
-		return err
-	}
+	defer d.took("switch", time.Now())
 	return d.commit(ctx)
 }
 
