@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -50,10 +51,14 @@ func echoes() []function {
 	}
 }
 
-// present leaves out what the machine lacks, and says so in the table.
+// present leaves out what was not asked for, and what the machine lacks, which it
+// says in the table.
 func (s *session) present(all []function, t *table) []function {
 	var out []function
 	for _, f := range all {
+		if len(s.cases) > 0 && !slices.Contains(s.cases, f.name) {
+			continue
+		}
 		if f.needs != "" && s.tools[f.needs] == "" {
 			t.note("%s: left out, this machine has no %s", f.label, f.needs)
 			continue

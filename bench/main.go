@@ -45,6 +45,7 @@ type session struct {
 	binary   string // mayfly
 	rounds   int
 	duration time.Duration // of one throughput measurement
+	cases    []string      // names of functions to measure; empty: all
 	verbose  io.Writer     // progress
 	tools    map[string]string
 }
@@ -71,9 +72,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	f.StringVar(&s.binary, "binary", "", "a built mayfly (default: build it)")
 	f.IntVar(&s.rounds, "rounds", 3, "rounds of each measurement; figures are their medians")
 	f.DurationVar(&s.duration, "duration", 5*time.Second, "of one throughput measurement")
+	cases := f.String("cases", "", "measure only these functions, such as python,node,binary")
 	f.Usage = func() { usage(f) }
 	if err := f.Parse(args); err != nil {
 		return err
+	}
+	if *cases != "" {
+		s.cases = strings.Split(*cases, ",")
 	}
 	chosen, err := choose(f.Args())
 	if err != nil {

@@ -110,7 +110,7 @@ func (n *node) authorization() string { return "Authorization: Bearer " + n.Toke
 // mustAnswer waits until path answers 200, for as long as a deploy may take.
 func (n *node) mustAnswer(ctx context.Context, path string) error {
 	var last error
-	for began := time.Now(); time.Since(began) < time.Minute && ctx.Err() == nil; pause(ctx, 20*time.Millisecond) {
+	for began := time.Now(); time.Since(began) < 20*time.Second && ctx.Err() == nil; pause(ctx, 20*time.Millisecond) {
 		w, err := dial(n.gateway())
 		if err != nil {
 			last = err
