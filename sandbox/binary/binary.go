@@ -12,7 +12,6 @@ import (
 	"github.com/mayfly-cloud/mayfly/sandbox"
 	"github.com/mayfly-cloud/mayfly/sandbox/process"
 	"github.com/mayfly-cloud/mayfly/sandbox/program"
-	"github.com/mayfly-cloud/mayfly/sandbox/runtimeapi"
 )
 
 // DefaultHandler is the executable where a manifest names none.
@@ -62,82 +61,37 @@ func handler(spec *sandbox.Spec) (string, error) {
 	return name, nil
 }
 
-// instance is a program that asks its server for events.
-type instance struct {
-	*program.Program
-	server *runtimeapi.Server
-}
-
-var (
-	_ sandbox.Instance = (*instance)(nil)
-	_ sandbox.Freezer  = (*instance)(nil)
-)
-
 // Start runs the executable and waits until it asks for its first event.
 func (d *Driver) Start(ctx context.Context, spec *sandbox.Spec, out sandbox.Output) (sandbox.Instance, error) {
 	if err := d.Prepare(ctx, spec); err != nil {
 		return nil, err
 	}
-	ctx, cancel, limit := program.Limit(ctx, spec)
-	defer cancel()
-	in, err := d.begin(ctx, spec, out)
-	if err != nil {
-		return nil, err
-	}
-	select {
-	case <-in.server.Ready():
-	case <-ctx.Done():
-		err = in.Slow(ctx, limit, "it did not ask for an event (GET /2018-06-01/runtime/invocation/next)")
-	}
-	if err == nil && !in.server.Polled() {
-		err = in.server.InitError()
-		if err == nil {
-			<-in.Done()
-			err = in.Err()
-		}
-	}
-	if err != nil {
-		in.Kill()
-		return nil, err
-	}
-	in.Ready()
-	return in, nil
-}
-
-// begin starts the program with its Runtime API.
-func (d *Driver) begin(ctx context.Context, spec *sandbox.Spec, out sandbox.Output) (*instance, error) {
 	name, err := handler(spec)
 	if err != nil {
 		return nil, err
 	}
-	id := program.NewID()
-	server := runtimeapi.New(runtimeapi.Config{PerInstance: spec.PerInstance})
-	door, err := program.OpenDoor(d.launcher, runtimeapi.Port)
+	p, err := program.NewPoller(d.launcher, spec)
 	if err != nil {
 		return nil, err
 	}
-	fixed := map[string]string{"AWS_LAMBDA_RUNTIME_API": door.Addr(), "_HANDLER": cmp.Or(spec.Handler, DefaultHandler)}
-	if spec.PerInstance > 1 {
-		fixed["AWS_LAMBDA_MAX_CONCURRENCY"] = strconv.Itoa(spec.PerInstance)
-	}
-	p, err := program.Start(ctx, id, program.Config{
-		Launcher: d.launcher, Spec: spec, Out: out, Current: server.Current, Ended: server.Fail,
-		Serve: func(p *process.Process) { server.Serve(door.Listener(p)) },
+	ctx, cancel, limit := program.Limit(ctx, spec)
+	defer cancel()
+	id := program.NewID()
+	err = p.Start(ctx, id, program.Config{
+		Launcher: d.launcher, Spec: spec, Out: out,
 		Command: process.Command{
-			Path: process.TaskDir + "/" + name, Env: program.Environ(spec, id, nil, fixed), Listen: door.Listen(),
+			Path:       process.TaskDir + "/" + name,
+			Env:        program.Environ(spec, id, nil, p.Environ(spec, cmp.Or(spec.Handler, DefaultHandler))),
 			Assignment: process.Assignment{Bundle: spec.Dir},
 		},
 	})
 	if err != nil {
-		door.Close()
 		return nil, err
 	}
-	return &instance{Program: p, server: server}, nil
-}
-
-// Call hands the program one event.
-func (i *instance) Call(ctx context.Context, call *sandbox.Call) (*sandbox.Reply, error) {
-	return i.server.Call(ctx, call)
+	if err := p.Await(ctx, limit); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 // Forget drops nothing: no version leaves a trace here.

@@ -6,6 +6,8 @@
 //	Program   a process in a cell; a sandbox.Instance but for Call
 //	Web       a Program that serves HTTP on a port of its cell; a sandbox.Instance
 //	          and a sandbox.Server
+//	Poller    a Program that asks the Lambda Runtime API for events; a
+//	          sandbox.Instance
 //	Line      a command line of a manifest, parted into words
 //
 // # Events for programs that serve HTTP
