@@ -133,14 +133,22 @@ func badEgress(s string) string {
 		return fmt.Sprintf("%q is not a port; %s", port, form)
 	}
 	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
-	if strings.Contains(host, "/") {
-		if _, err := netip.ParsePrefix(host); err != nil {
-			return fmt.Sprintf("%q is not a network; %s", host, form)
+	if addr, err := netip.ParseAddr(host); err == nil {
+		host = netip.PrefixFrom(addr, addr.BitLen()).String()
+	}
+	prefix, err := netip.ParsePrefix(host)
+	switch {
+	case host == "localhost", err == nil && prefix.Addr().IsLoopback():
+		if port == "*" {
+			return fmt.Sprintf("%q opens all of this machine; name the port of a service on it", s)
 		}
-		return ""
+	case err == nil && !prefix.Addr().Is4():
+		return fmt.Sprintf("%q: sandboxes have IPv4 only; name the host, or its IPv4 network", s)
+	case err == nil, host == "*":
+	case strings.Contains(host, "/"):
+		return fmt.Sprintf("%q is not a network; %s", host, form)
+	case !hostName.MatchString(host):
+		return fmt.Sprintf("%q is not a host; %s", host, form)
 	}
-	if _, err := netip.ParseAddr(host); err == nil || host == "*" || hostName.MatchString(host) {
-		return ""
-	}
-	return fmt.Sprintf("%q is not a host; %s", host, form)
+	return ""
 }
