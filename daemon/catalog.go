@@ -11,39 +11,55 @@ import (
 	"github.com/mayfly-cloud/mayfly/sandbox/node"
 	"github.com/mayfly-cloud/mayfly/sandbox/process"
 	"github.com/mayfly-cloud/mayfly/sandbox/python"
+	"github.com/mayfly-cloud/mayfly/sandbox/wasm"
 	"github.com/mayfly-cloud/mayfly/service/kv"
 	"github.com/mayfly-cloud/mayfly/trigger"
 	"github.com/mayfly-cloud/mayfly/trigger/async"
 	triggerkv "github.com/mayfly-cloud/mayfly/trigger/kv"
+	"github.com/mayfly-cloud/mayfly/trigger/queue"
 )
 
 // runtimes is the driver of every runtime: one line each.
-func runtimes(c Config, l *process.Launcher) map[mayfly.Runtime]sandbox.Driver {
+func runtimes(c Config, l *process.Launcher) (map[mayfly.Runtime]sandbox.Driver, error) {
+	module, err := wasm.New(wasm.Config{Launcher: l, Dir: c.path("runtime", "wasm"), Log: c.Log})
+	if err != nil {
+		return nil, err
+	}
 	drivers := map[mayfly.Runtime]sandbox.Driver{}
 	for _, d := range []sandbox.Driver{
 		python.New(python.Config{Launcher: l, Dir: c.path("runtime", "python"), Log: c.Log}),
 		node.New(node.Config{Launcher: l, Dir: c.path("runtime", "node"), Log: c.Log}),
+		module,
 		binary.New(binary.Config{Launcher: l, Log: c.Log}),
 		httpserver.New(httpserver.Config{Launcher: l, Log: c.Log}),
 	} {
 		drivers[d.Runtime()] = d
 	}
-	return drivers
+	return drivers, nil
 }
 
 // catalogue makes the services and triggers: a few lines each.
-func (n *Node) catalogue(context.Context) error {
-	p := &n.parts
+func (n *Node) catalogue(ctx context.Context) error {
+	p, c := &n.parts, n.cfg
+	paused, err := n.engine.Bucket(ctx, "runtime")
+	if err != nil {
+		return err
+	}
+	queues := queue.New(queue.Config{
+		Store: n.stores.queue, Dead: n.dead, Invoker: caller{n.invoker}, Apps: apps{n}, Paused: paused, Authorize: p.grants, Logger: c.Log,
+	})
+	p.destinations["queue"] = queues.SendTo
+	p.destinations["function"] = n.callLater
 	changes := triggerkv.New(n.enqueue)
 	stores := kv.New(kv.Config{
 		Open: func(ctx context.Context, shard int) (kv.Log, error) {
 			return n.engine.Log(ctx, engine.LogName("KV", shard))
 		},
-		Authz: p.grants, Changed: changes.Deliver, Log: n.cfg.Log,
+		Authz: p.grants, Changed: changes.Deliver, Log: c.Log,
 	})
 	p.services = append(p.services, p.secrets, stores)
-	p.triggers = append(p.triggers, changes)
-	p.api = append(p.api, n.telemetry, p.calls, p.secrets, stores)
+	p.triggers = append(p.triggers, queues, changes)
+	p.api = append(p.api, n.telemetry, n.ledger, p.calls, p.secrets, stores, queues)
 	return nil
 }
 
@@ -54,6 +70,15 @@ func (n *Node) enqueue(ctx context.Context, b *trigger.Binding, id string, event
 	_, err := n.parts.calls.Enqueue(ctx, &async.Request{
 		App: b.App, Function: b.Function, Event: event, Trigger: kind, Dedup: id, Attempts: b.Trigger.Attempts,
 		Caller: mayfly.Caller{Kind: mayfly.CallerPlatform}, Trace: mayfly.TraceFrom(ctx),
+	})
+	return err
+}
+
+// callLater is the destination function/NAME.
+func (n *Node) callLater(ctx context.Context, app mayfly.AppName, name string, m *mayfly.Message) error {
+	_, err := n.parts.calls.Enqueue(ctx, &async.Request{
+		App: app, Function: mayfly.FunctionName(name), Event: m.Body, Trigger: mayfly.TriggerDirect, Dedup: m.DedupID,
+		Caller: mayfly.Caller{Kind: mayfly.CallerPlatform}, Trace: m.Trace, Hops: m.Hops,
 	})
 	return err
 }

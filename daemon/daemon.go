@@ -14,13 +14,16 @@ import (
 	"github.com/mayfly-cloud/mayfly/api"
 	"github.com/mayfly-cloud/mayfly/control"
 	"github.com/mayfly-cloud/mayfly/engine"
+	"github.com/mayfly-cloud/mayfly/event"
 	"github.com/mayfly-cloud/mayfly/gateway"
 	"github.com/mayfly-cloud/mayfly/identity"
 	"github.com/mayfly-cloud/mayfly/invoke"
+	"github.com/mayfly-cloud/mayfly/meter"
 	"github.com/mayfly-cloud/mayfly/pool"
 	"github.com/mayfly-cloud/mayfly/sandbox"
 	"github.com/mayfly-cloud/mayfly/sandbox/process"
 	"github.com/mayfly-cloud/mayfly/telemetry"
+	"github.com/mayfly-cloud/mayfly/trigger"
 )
 
 // Node is one running platform. New opens it, Run serves until its context
@@ -33,6 +36,8 @@ type Node struct {
 	engine    *engine.Engine
 	tokens    *identity.Tokens
 	telemetry *telemetry.Store
+	ledger    *meter.Ledger
+	dead      *event.Dead
 	launcher  *process.Launcher
 	drivers   map[mayfly.Runtime]sandbox.Driver
 	control   *control.Control
@@ -69,6 +74,8 @@ func New(ctx context.Context, cfg Config) (_ *Node, err error) {
 		return nil, mayfly.Errorf(mayfly.Invalid, "", "the data folder %s cannot be made (--data): %w", cfg.Data, err)
 	}
 	n := &Node{cfg: cfg, started: time.Now()}
+	n.parts.grants = identity.NewAuthorizer(nil)
+	n.parts.destinations = trigger.Destinations{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())

@@ -56,7 +56,9 @@ func Examine(ctx context.Context) (d api.Doctor, err error) {
 		return d, err
 	}
 	defer n.launcher.Close()
-	n.drivers = runtimes(n.cfg, n.launcher)
+	if n.drivers, err = runtimes(n.cfg, n.launcher); err != nil {
+		return d, err
+	}
 	n.pool = pool.New(pool.Config{Drivers: n.drivers, Log: n.cfg.Log})
 	d = n.Doctor(ctx)
 	for _, drv := range n.drivers {

@@ -5,10 +5,12 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/artifact"
 	"github.com/mayfly-cloud/mayfly/engine"
 	"github.com/mayfly-cloud/mayfly/event"
 	"github.com/mayfly-cloud/mayfly/identity"
+	"github.com/mayfly-cloud/mayfly/meter"
 	"github.com/mayfly-cloud/mayfly/sandbox/process"
 	"github.com/mayfly-cloud/mayfly/telemetry"
 )
@@ -17,6 +19,7 @@ import (
 type stores struct {
 	artifacts *artifact.Store
 	invoke    *event.Store // asynchronous calls
+	queue     *event.Store
 	dead      *event.Store
 }
 
@@ -45,6 +48,14 @@ func (n *Node) open(ctx context.Context) (err error) {
 		return err
 	})
 	g.Go(func() (err error) {
+		n.ledger, err = meter.Open(meter.Config{Dir: c.path("meter"), Tags: n.tags, Authorizer: n.parts.grants, Log: c.Log})
+		return err
+	})
+	g.Go(func() (err error) {
+		n.stores.queue, err = n.openEvents(ctx, "QUEUE")
+		return err
+	})
+	g.Go(func() (err error) {
 		n.stores.invoke, err = n.openEvents(ctx, "INVOKE")
 		return err
 	})
@@ -56,7 +67,18 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if n.telemetry != nil {
 		n.closing(n.telemetry.Close)
 	}
+	if n.ledger != nil {
+		n.closing(n.ledger.Close)
+	}
 	return err
+}
+
+// tags are a function's, for costs by tag.
+func (n *Node) tags(app mayfly.AppName, fn mayfly.FunctionName) map[string]string {
+	if m := n.manifest(app); m != nil && m.Functions[fn] != nil {
+		return m.Functions[fn].Tags
+	}
+	return nil
 }
 
 // openEvents opens the logs of a family: its shards, or the one log of that

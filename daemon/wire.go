@@ -28,13 +28,14 @@ import (
 
 // parts is what the catalogue made, by what the node does with it.
 type parts struct {
-	grants   *identity.Authorizer
-	secrets  *secret.Driver
-	calls    *async.Calls
-	services []service.Driver
-	triggers []trigger.Driver
-	api      []api.Part
-	running  []running
+	grants       *identity.Authorizer
+	secrets      *secret.Driver
+	calls        *async.Calls
+	destinations trigger.Destinations
+	services     []service.Driver
+	triggers     []trigger.Driver
+	api          []api.Part
+	running      []running
 }
 
 // running is a part with a loop of its own.
@@ -50,7 +51,6 @@ func (p *parts) runs(name string, run func(context.Context) error) {
 // wire joins the parts. Several need one another; what a part needs before it
 // is there goes through the node.
 func (n *Node) wire(ctx context.Context) (err error) {
-	n.parts.grants = identity.NewAuthorizer(nil)
 	n.parts.secrets, err = secret.Open(ctx, secret.Config{
 		Index: n.engine.Index(), RootKey: n.cfg.path("root.key"), Authz: n.parts.grants, Log: n.cfg.Log,
 	})
@@ -60,7 +60,9 @@ func (n *Node) wire(ctx context.Context) (err error) {
 	if err := n.openLauncher(n.doors()); err != nil {
 		return err
 	}
-	n.drivers = runtimes(n.cfg, n.launcher)
+	if n.drivers, err = runtimes(n.cfg, n.launcher); err != nil {
+		return err
+	}
 	for _, d := range n.drivers {
 		n.closing(d.Close)
 	}
@@ -68,10 +70,11 @@ func (n *Node) wire(ctx context.Context) (err error) {
 	n.pool = pool.New(pool.Config{
 		Drivers: n.drivers, Specs: specs, Output: redacted{n.telemetry, n.parts.secrets.Redact}, Log: n.cfg.Log,
 	})
-	n.invoker = invoke.New(invoke.Config{Versions: versions{n}, Pool: n.pool, Recorder: n.telemetry, Log: n.cfg.Log})
+	n.invoker = invoke.New(invoke.Config{Versions: versions{n}, Pool: n.pool, Recorder: recorders{n.telemetry, n.ledger}, Budget: n.ledger, Log: n.cfg.Log})
+	n.dead = event.NewDead(n.stores.dead)
 	n.parts.calls = async.New(async.Config{
-		Store: n.stores.invoke, Dead: event.NewDead(n.stores.dead), Invoker: caller{n.invoker}, Functions: functions{n},
-		Authorize: n.parts.grants, Logger: n.cfg.Log,
+		Store: n.stores.invoke, Dead: n.dead, Invoker: caller{n.invoker}, Functions: trigger.FunctionsOf(apps{n}),
+		Sender: n.parts.destinations, Authorize: n.parts.grants, Logger: n.cfg.Log,
 	})
 	if err := n.catalogue(ctx); err != nil {
 		return err
@@ -102,6 +105,8 @@ func (n *Node) background() {
 	p.runs("telemetry", n.telemetry.Run)
 	p.runs("sandboxes", n.launcher.Run)
 	p.runs("pool", n.pool.Run)
+	p.runs("ledger", n.ledger.Run)
+	p.runs("queues' store", n.stores.queue.Run)
 	p.runs("control", n.control.Run)
 	p.runs("asynchronous calls' store", n.stores.invoke.Run)
 	p.runs("dead letters' store", n.stores.dead.Run)
@@ -170,15 +175,23 @@ func (v versions) Version(app mayfly.AppName, fn mayfly.FunctionName, qualifier 
 	return v.n.control.Version(app, fn, qualifier, roll)
 }
 
-// functions tells triggers what is deployed.
-type functions struct{ n *Node }
+// apps tells triggers what is deployed.
+type apps struct{ n *Node }
 
-func (f functions) Function(app mayfly.AppName, fn mayfly.FunctionName) (*mayfly.Function, bool) {
-	v, err := f.n.control.Version(app, fn, "", 0)
-	if err != nil {
-		return nil, false
+func (a apps) Manifest(app mayfly.AppName) (*mayfly.Manifest, bool) {
+	m := a.n.manifest(app)
+	return m, m != nil
+}
+
+func (a apps) Manifests() []*mayfly.Manifest { return a.n.control.State().Manifests() }
+
+// recorders tells several of each call.
+type recorders []invoke.Recorder
+
+func (r recorders) Invocation(inv *mayfly.Invocation) {
+	for _, one := range r {
+		one.Invocation(inv)
 	}
-	return &v.Spec, true
 }
 
 // caller is trigger.Invoker over the invoker.

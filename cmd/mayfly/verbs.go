@@ -5,8 +5,9 @@ import "github.com/spf13/cobra"
 // verbs is every verb, in the order that help shows them.
 func verbs(g *globals) []*cobra.Command {
 	return []*cobra.Command{
-		newDevCmd(g), newServeCmd(g), newDeployCmd(g), newPlanCmd(g), newInvokeCmd(g),
+		newNewCmd(g), newDevCmd(g), newServeCmd(g), newDeployCmd(g), newPlanCmd(g), newInvokeCmd(g), newLogsCmd(g),
 		newVersionsCmd(g), newPromoteCmd(g), newRollbackCmd(g),
+		newQueueCmd(g),
 		newDoctorCmd(g), newSchemaCmd(g), newSimulateCmd(g),
 	}
 }
