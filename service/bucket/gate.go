@@ -72,7 +72,11 @@ func (g *gate) caller(ctx context.Context) mayfly.Caller {
 
 // find is the bucket that who means by name. A name with a dot is APP.BUCKET;
 // another is a bucket of the function's own app.
+//
+// What versitygw hands over is a part of the request's buffer, which the next
+// request overwrites: a place keeps its own texts.
 func (g *gate) find(who mayfly.Caller, name string) (place, error) {
+	name = strings.Clone(name)
 	app, bucket, full := strings.Cut(name, ".")
 	if !full && who.Kind == mayfly.CallerFunction {
 		app, bucket = string(who.App), name

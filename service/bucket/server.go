@@ -32,14 +32,16 @@ type server struct {
 	dir    string // of the socket
 	socket string
 
-	mu      sync.Mutex
-	state   int               // guarded by mu
-	joined  map[net.Conn]bool // guarded by mu
-	ready   chan struct{}     // closed when it answers
-	ended   chan struct{}     // closed when versitygw returned
-	failed  error             // read after ended
-	group   sync.WaitGroup    // of joined connections and listeners
-	listens map[net.Listener]bool
+	mu        sync.Mutex
+	state     int               // guarded by mu
+	joined    map[net.Conn]bool // guarded by mu
+	settled   chan struct{}     // closed when start returned
+	listening chan struct{}     // closed when versitygw says that it listens
+	ready     chan struct{}     // closed when it answers
+	ended     chan struct{}     // closed when versitygw returned
+	failed    error             // read after ended
+	group     sync.WaitGroup    // of joined connections and listeners
+	listens   map[net.Listener]bool
 }
 
 const (
@@ -57,12 +59,12 @@ func newServer(d *Driver) (*server, error) {
 	}
 	s := &server{
 		d: d, dir: dir, socket: filepath.Join(dir, "s3"), joined: map[net.Conn]bool{}, listens: map[net.Listener]bool{},
-		ready: make(chan struct{}), ended: make(chan struct{}),
+		listening: make(chan struct{}), ready: make(chan struct{}), settled: make(chan struct{}), ended: make(chan struct{}),
 	}
 	root := middlewares.RootUserConfig{Access: d.keys.admin.Access, Secret: d.keys.admin.Secret}
 	s.api, err = s3api.New(d.gate, root, Region, d.keys, nil, nil, nil, nil,
 		s3api.WithConcurrencyLimiter(maxConnections, maxRequests), s3api.WithQuiet(), s3api.WithKeepAlive(),
-		s3api.WithMpMaxParts(10_000), s3api.WithSocketPerm(0o600), s3api.WithOnListen(func() { close(s.ready) }))
+		s3api.WithMpMaxParts(10_000), s3api.WithSocketPerm(0o600), s3api.WithOnListen(func() { close(s.listening) }))
 	if err != nil {
 		_ = os.RemoveAll(dir)
 		return nil, err
@@ -79,16 +81,36 @@ func (s *server) start() error {
 	}
 	s.state = running
 	s.mu.Unlock()
+	defer close(s.settled)
 	go func() {
 		defer close(s.ended)
 		s.failed = s.api.ServeMultiPort([]string{s.socket})
 	}()
 	select {
-	case <-s.ready:
-		return nil
+	case <-s.listening:
 	case <-s.ended:
 		return fmt.Errorf("serve S3: %w", s.failed)
 	}
+	if err := s.probe(); err != nil {
+		return fmt.Errorf("serve S3: %w", err)
+	}
+	close(s.ready)
+	return nil
+}
+
+// probe makes one request. versitygw says that it listens before it can be shut
+// down; once it has answered it can.
+func (s *server) probe() error {
+	c, err := net.Dial("unix", s.socket)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte("GET / HTTP/1.1\r\nHost: s3\r\nConnection: close\r\n\r\n")); err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, c)
+	return err
 }
 
 // stop closes every connection and waits for versitygw.
@@ -105,6 +127,7 @@ func (s *server) stop() {
 	s.mu.Unlock()
 	s.group.Wait()
 	if was == running {
+		<-s.settled
 		_ = s.api.ShutDown()
 		<-s.ended
 	}
