@@ -459,6 +459,10 @@ func (c *Conn) cancel(id uint32) {
 	_ = c.out.send(&Frame{ID: id, Kind: Cancel}) // a closed connection has nothing to cancel
 }
 
+// hangUp sends no more frames. The worker reads the end; what it still sends is
+// received.
+func (c *Conn) hangUp() { _ = c.nc.CloseWrite() } // a closed connection has ended already
+
 // Close ends the connection; Serve then returns. It may be called twice.
 func (c *Conn) Close() {
 	c.mu.Lock()

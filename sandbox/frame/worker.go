@@ -260,12 +260,15 @@ func (w *Worker) Err() error {
 	return w.err
 }
 
-// Stop ends the worker: SIGTERM, and SIGKILL when ctx ends.
+// Stop ends the worker: SIGTERM and the end of its frames, and SIGKILL when ctx
+// ends. An interpreter that is about to read when the signal comes would not
+// see to it before it has read something.
 func (w *Worker) Stop(ctx context.Context) error {
 	w.stopping.Store(true)
 	if ctx.Err() == nil {
 		_ = w.prog.Thaw() // a frozen process would not see the signal; one that is not frozen refuses nothing
 		_ = w.prog.Signal(syscall.SIGTERM)
+		w.conn.hangUp()
 	}
 	select {
 	case <-w.done:

@@ -10,20 +10,30 @@ const { Calls } = require('./call');
 const AHEAD = ['assert', 'buffer', 'crypto', 'events', 'fs', 'fs/promises', 'http', 'https', 'os', 'path', 'querystring', 'stream', 'stream/promises', 'timers/promises', 'tls', 'url', 'util', 'zlib'];
 
 let wire, out, calls = null;
+let terminated = false;
 let loading = 0; // the id of the LOAD
 
 function run(ahead) {
-  wire = new Wire(frame, () => process.exit(0));
+  wire = new Wire(frame, closed);
   out = new Output(wire);
   out.install();
   globalThis.awslambda = awslambda;
   process.on('exit', () => wire.drain());
   process.on('uncaughtException', (e, origin) => crash(e, origin === 'unhandledRejection' ? 'Runtime.UnhandledPromiseRejection' : undefined));
   process.on('SIGTERM', () => {
+    terminated = true;
     if (process.listenerCount('SIGTERM') === 1) process.exit(0);
   });
   if (ahead) warm().then(hello, hello);
   else hello();
+}
+
+/** The daemon sends no more. Code that handles SIGTERM, which may be seen after this, gets the time that it takes. */
+function closed() {
+  setTimeout(() => {
+    if (!terminated) process.exit(0);
+    setTimeout(() => process.exit(0), 10000).unref();
+  }, 50);
 }
 
 /** Loads what functions will want. */

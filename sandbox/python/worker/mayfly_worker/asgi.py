@@ -79,6 +79,8 @@ class Exchange:
             if not self.stream.begun:
                 self.stream.head(self.meta)
             await self.stream.write(bytes(body))
+            if not more:
+                self.stream.end()
         if not more:
             self.done = True
             self.gone.set()

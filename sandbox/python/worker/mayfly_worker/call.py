@@ -59,8 +59,7 @@ class Sync:
             leave(e.code)
         except wire.Closed:
             if main:
-                raise
-            leave(0)
+                raise  # the main thread reads next, and ends the process
 
     def call(self, flags, rid, head, body):
         out = self.out

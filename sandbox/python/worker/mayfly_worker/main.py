@@ -37,16 +37,17 @@ def run(ahead=False):
     except wire.Closed:
         pass
     except SystemExit as e:
-        finish(e.code)
-    finish(0)
+        finish(w, e.code)
+    finish(w, 0)
 
 
-def finish(code):
+def finish(w, code):
     """Ends as an interpreter does, but never waits for threads of the user's code."""
     import atexit
 
     try:
         atexit._run_exitfuncs()
+        w.flush()
     except BaseException:
         pass
     leave(code)

@@ -110,7 +110,7 @@ class Text(io.TextIOBase):
         self.out = out
         self.stream = stream
         self.partial = {}
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a signal handler may print while its thread does
         self.buffer = Bytes(self)
         self.name = ("<stdout>", "<stderr>")[stream]
 

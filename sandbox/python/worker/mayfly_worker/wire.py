@@ -38,7 +38,9 @@ class Wire:
         os.set_inheritable(fd, False)
         self.sock = socket.socket(fileno=fd)
         self.sock.setblocking(True)
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a signal handler may print while its thread sends
+        self.sending = False
+        self.queue = []
         self.rest = b""
         self.backlog = collections.deque()
 
@@ -46,7 +48,22 @@ class Wire:
         size = len(head) + len(body)
         frame = _pack(size, rid, kind, flags, len(head)) + head + body
         with self.lock:
-            self.sock.sendall(frame)
+            if self.sending:
+                self.queue.append(frame)
+                return
+            self.sending = True
+            try:
+                self.sock.sendall(frame)
+            finally:
+                self.sending = False
+            if self.queue:
+                self.flush()
+
+    def flush(self):
+        """Sends what signal handlers said while something was sent."""
+        with self.lock:
+            while self.queue:
+                self.sock.sendall(self.queue.pop(0))
 
     def next(self):
         """The next frame. It blocks, and raises Closed at the end."""
