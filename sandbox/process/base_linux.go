@@ -31,7 +31,7 @@ var etcFiles = map[string]string{
 	"hosts":         "127.0.0.1 localhost mayfly\n",
 	"hostname":      "mayfly\n",
 	"nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\nprotocols: files\nservices: files\n",
-	"resolv.conf":   "nameserver " + gatewayAddr + "\noptions timeout:2 attempts:2\n",
+	"resolv.conf":   "nameserver " + gatewayAddr.String() + "\noptions timeout:2 attempts:2\n",
 }
 
 // etcShared are files of the machine's /etc that programs need and that hold
@@ -247,7 +247,3 @@ func (b *base) mounts() ([]baseMount, error) {
 	// sees one that is no less restricted.
 	return append(all, baseMount{"/proc", "/proc", unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC, true}), nil
 }
-
-// gatewayAddr is the address of the way out, and of the names' server, in
-// cells that have an egress.
-const gatewayAddr = "10.199.0.1"

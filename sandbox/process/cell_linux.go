@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/sandbox/process/egress"
 	"github.com/mayfly-cloud/mayfly/sandbox/process/shim"
 )
 
@@ -28,6 +29,9 @@ type cell struct {
 	doors   []net.Listener
 	imaged  bool // the root is an image's
 
+	egress    *egress.Stack  // nil where the cell has no way out
+	forwards  []net.Listener // for named services of this machine
+	working   sync.WaitGroup // forwards
 	destroyed sync.Once
 
 	mu    sync.Mutex
@@ -255,8 +259,12 @@ func (c *cell) end() {
 		unix.Close(fd)
 	}
 	c.mu.Unlock()
-	for _, l := range c.doors {
+	for _, l := range append(c.doors, c.forwards...) {
 		l.Close()
+	}
+	c.working.Wait()
+	if c.egress != nil {
+		c.egress.Close()
 	}
 	if c.group != nil {
 		if err := c.group.remove(); err != nil {

@@ -68,6 +68,9 @@ func (c *Cell) build(ctx context.Context, template *cell, name string, a Assignm
 	if err := in.equip(ctx, a, nil, maskedFiles); err != nil {
 		return err
 	}
+	if err := c.launcher.walls.openEgress(ctx, in, a); err != nil {
+		return err
+	}
 	for _, ns := range entered {
 		f, err := os.Open("/proc/" + strconv.Itoa(in.pid) + "/ns/" + ns)
 		if err != nil {
@@ -80,7 +83,7 @@ func (c *Cell) build(ctx context.Context, template *cell, name string, a Assignm
 
 // adopt checks that pid is in the cell and hands it to the init.
 func (c *Cell) adopt(ctx context.Context, p *Process, pid int) error {
-	h := &walled{cell: c.cell, host: pid}
+	h := &walled{walls: c.launcher.walls, cell: c.cell, host: pid}
 	var err error
 	if h.program, err = unix.PidfdOpen(pid, 0); err != nil {
 		return fmt.Errorf("find process %d: %w", pid, err)

@@ -20,6 +20,7 @@ import (
 
 // walled holds a program in a cell.
 type walled struct {
+	walls   *walls
 	cell    *cell
 	program int // pidfd
 	host    int // the program's process id on this machine
@@ -218,7 +219,10 @@ func (h *walled) dial(ctx context.Context, port int) (net.Conn, error) {
 }
 
 func (h *walled) assign(ctx context.Context, a Assignment) error {
-	return h.cell.equip(ctx, a.withDefaults(), nil, nil)
+	if err := h.cell.equip(ctx, a.withDefaults(), nil, nil); err != nil {
+		return err
+	}
+	return h.walls.openEgress(ctx, h.cell, a)
 }
 
 func (h *walled) path(inside string) string { return inside }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mayfly-cloud/mayfly/sandbox"
+	"github.com/mayfly-cloud/mayfly/sandbox/process/egress"
 	"github.com/mayfly-cloud/mayfly/sandbox/process/shim"
 )
 
@@ -23,7 +25,11 @@ type walls struct {
 	cfg    Config
 	node   string // names this node's cgroups
 	wanted chan struct{}
-	v1     bool // use no v2 cgroups; for tests
+
+	// For tests.
+	v1       bool            // use no v2 cgroups
+	resolver *net.Resolver   // of egress
+	dial     egress.DialFunc // of egress
 
 	mu      sync.Mutex
 	opened  bool         // guarded by mu
@@ -248,12 +254,15 @@ func (w *walls) start(ctx context.Context, p *Process, cmd Command) error {
 	if err != nil {
 		return err
 	}
-	h := &walled{cell: c}
-	if err := h.start(ctx, p, cmd, w.filters); err != nil {
-		c.destroy()
-		return err
+	h := &walled{walls: w, cell: c}
+	err = w.openEgress(ctx, c, cmd.Assignment)
+	if err == nil {
+		err = h.start(ctx, p, cmd, w.filters)
 	}
-	return nil
+	if err != nil {
+		c.destroy()
+	}
+	return err
 }
 
 // tierOf says what a nursery's cells enforce, and what not.

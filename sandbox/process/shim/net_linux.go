@@ -82,6 +82,17 @@ func listener(port uint16) (int, syscall.Errno) {
 	return fd, 0
 }
 
+// listens answers with loopback listeners for a list of ports.
+func (s *server) listens(msg Reader) {
+	fds, errno := listen(msg)
+	if errno != 0 {
+		s.fail("listen", errno)
+		return
+	}
+	s.ok(nil, fds...)
+	closeAll(fds)
+}
+
 // sockets answers with unconnected sockets of the cell's network, so that the
 // daemon can connect to the cell's loopback without entering it.
 func (s *server) sockets(msg Reader) {
@@ -106,7 +117,10 @@ func closeAll(fds []int) {
 // link makes the tunnel this cell's way out: device eth0 with an address, and
 // the default route. It answers with the tunnel's descriptor, which carries
 // the cell's packets.
-func (s *server) link(msg Reader) {
+func (s *server) link(msg Reader, fds []int) {
+	if len(fds) > 0 { // the daemon could open it, which this user may not
+		raw(syscall.SYS_DUP3, uintptr(fds[0]), fdTunnel, syscall.O_CLOEXEC)
+	}
 	mtu := msg.Uint()
 	var ip, mask, gateway [4]byte
 	for _, a := range []*[4]byte{&ip, &mask, &gateway} {

@@ -93,7 +93,9 @@ func (s *server) handle(msg Reader, fds []int) {
 	case OpSockets:
 		s.sockets(msg)
 	case OpLink:
-		s.link(msg)
+		s.link(msg, fds)
+	case OpListen:
+		s.listens(msg)
 	default:
 		s.fail("unknown operation", syscall.ENOSYS)
 	}

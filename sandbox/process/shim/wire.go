@@ -16,6 +16,7 @@ const (
 	OpSockets             // init: unconnected TCP sockets of the cell's network
 	OpLink                // init: a network device whose other end the daemon holds
 	OpAdopt               // init: take a process as the program
+	OpListen              // init: loopback listeners
 	OpImage               // init: change to the root of an image
 	ReplyOK    = 100
 	ReplyError = 101 // where string, errno uint32
