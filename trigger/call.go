@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/mayfly-cloud/mayfly"
 )
@@ -130,4 +131,22 @@ func Cause(ctx context.Context, traceparent, hops string) (mayfly.Trace, int) {
 		n++
 	}
 	return trace, n
+}
+
+// Accept is an asynchronous call that a trigger causes.
+type Accept struct {
+	Binding *Binding
+	Event   []byte // JSON
+	ID      string // a second one with it within Window is the first; "" none
+	Window  time.Duration
+	At      time.Time // not before
+	Route   string
+	HTTP    bool
+	Trace   mayfly.Trace
+	Hops    int
+}
+
+// Acceptor accepts an asynchronous call durably, and returns its id.
+type Acceptor interface {
+	Accept(ctx context.Context, a *Accept) (id string, err error)
 }

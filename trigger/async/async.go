@@ -87,6 +87,20 @@ func (c *Calls) Enqueue(ctx context.Context, r *Request) (id string, err error) 
 	return it.ID, nil
 }
 
+// Accept implements trigger.Acceptor.
+func (c *Calls) Accept(ctx context.Context, a *trigger.Accept) (string, error) {
+	return c.Enqueue(ctx, request(a))
+}
+
+// Send accepts a call with a message's body, as a destination.
+func (c *Calls) Send(ctx context.Context, app mayfly.AppName, fn string, m *mayfly.Message) error {
+	_, err := c.Enqueue(ctx, &Request{
+		App: app, Function: mayfly.FunctionName(fn), Event: m.Body, Trigger: mayfly.TriggerDirect, Trace: m.Trace, Hops: m.Hops, At: m.At, Dedup: m.DedupID,
+		Caller: mayfly.CallerFrom(ctx),
+	})
+	return err
+}
+
 func (c *Calls) cycle(ctx context.Context, r *Request, body []byte) error {
 	letter := &event.DeadLetter{
 		App: r.App, Source: "function/" + string(r.Function), Function: r.Function, Reason: event.DeadHops,

@@ -105,3 +105,13 @@ func (s *stored) policy(fn *mayfly.Function) policy {
 	}
 	return p
 }
+
+// request is the Request that a trigger's Accept asks for.
+func request(a *trigger.Accept) *Request {
+	kind, _ := a.Binding.Trigger.Kind()
+	return &Request{
+		App: a.Binding.App, Function: a.Binding.Function, Event: a.Event, Trigger: kind, Route: a.Route, HTTP: a.HTTP,
+		Trace: a.Trace, Hops: a.Hops, At: a.At, Dedup: a.ID, Window: a.Window, Attempts: a.Binding.Trigger.Attempts,
+		Caller: mayfly.Caller{Kind: mayfly.CallerPlatform, Name: string(kind)},
+	}
+}
