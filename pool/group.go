@@ -28,6 +28,9 @@ type group struct {
 	best     schedule.Least
 	cold     schedule.Estimate
 	keep     *schedule.KeepAlive
+	size     mayfly.Bytes // of an idle instance, as last measured
+	calls    int          // since it was last without an instance
+	priority float64      // of its instances when memory is short
 	retired  bool
 	spec     *sandbox.Spec // of the last start
 	tier     sandbox.Tier
@@ -46,7 +49,7 @@ func newGroup(p *Pool, v *mayfly.Version, d sandbox.Driver) *group {
 func (g *group) acquire(ctx context.Context) (*Lease, error) {
 	now := time.Now()
 	g.mu.Lock()
-	g.keep.Arrive(now)
+	g.arriveLocked(now)
 	if in := g.takeLocked(); in != nil {
 		g.mu.Unlock()
 		return g.lease(in, now)
@@ -143,6 +146,7 @@ func (g *group) release(in *instance, took, cpu time.Duration) {
 	in.active--
 	in.idleSince = now
 	g.learnLocked(in, took, cpu)
+	g.idleLocked(now)
 	g.serveLocked(in)
 	stop := in.active == 0 && (g.retired || in.draining)
 	if stop {
@@ -152,6 +156,41 @@ func (g *group) release(in *instance, took, cpu time.Duration) {
 	if stop {
 		in.stop()
 	}
+}
+
+// arriveLocked tells the market and the evictor of a call.
+func (g *group) arriveLocked(now time.Time) {
+	g.pool.market.Arrive(g.keep, now, g.worthLocked())
+	if len(g.all) == 0 {
+		g.calls = 0
+	}
+	g.calls++
+	g.priority = g.pool.priority(g.calls, g.worthLocked())
+}
+
+// idleLocked tells the market when the last running call has ended.
+func (g *group) idleLocked(now time.Time) {
+	if g.queue.len() > 0 {
+		return
+	}
+	for in := range g.all {
+		if in.active > 0 {
+			return
+		}
+	}
+	g.pool.market.Idle(g.keep, now, g.worthLocked(), g.firings(now)...)
+}
+
+func (g *group) worthLocked() schedule.Worth {
+	return schedule.Worth{Size: g.size, Cold: g.cold.Mean()}
+}
+
+// firings are the next times at which a schedule calls the function.
+func (g *group) firings(now time.Time) []time.Time {
+	if g.pool.cfg.Firings == nil || g.retired {
+		return nil
+	}
+	return g.pool.cfg.Firings(g.version.App, g.version.Function, now)
 }
 
 // learnLocked takes a call into the estimates. An instance's first call is not
@@ -209,10 +248,15 @@ func (g *group) startLocked(now time.Time) {
 		load.Warm = g.version.Spec.Concurrency.Warm
 	}
 	for range load.Starts() {
-		g.starting++
-		g.pool.wg.Add(1)
-		go g.start()
+		g.beginLocked()
 	}
+}
+
+// beginLocked starts one instance in the background.
+func (g *group) beginLocked() {
+	g.starting++
+	g.pool.wg.Add(1)
+	go g.start()
 }
 
 func (g *group) readyLocked() int {
@@ -346,26 +390,29 @@ func (g *group) kill() {
 	}
 }
 
-// sweep freezes and stops what has been idle for long enough. It reports
-// whether the group can be dropped.
+// sweep freezes and stops what has been idle for long enough, and starts an
+// instance where a call is expected. It reports whether the group can be
+// dropped.
 func (g *group) sweep(now time.Time) bool {
 	g.mu.Lock()
-	keep := g.keepForLocked(now)
-	spare := g.readyLocked() - g.version.Spec.Concurrency.Warm
 	var stop, freeze []*instance
+	spare := g.readyLocked() - g.holdLocked(now)
 	for in := range g.all {
 		if in.active > 0 || in.draining {
 			continue
 		}
 		idle := now.Sub(in.idleSince)
 		switch {
-		case idle > keep && spare > 0:
+		case spare > 0 && g.expiredLocked(idle):
 			spare--
 			g.unlistLocked(in)
 			stop = append(stop, in)
 		case g.pool.cfg.FreezeAfter > 0 && idle > g.pool.cfg.FreezeAfter:
 			freeze = append(freeze, in)
 		}
+	}
+	if spare < 0 && !g.retired && g.starting == 0 && g.queue.len() == 0 {
+		g.beginLocked()
 	}
 	empty := g.retired && len(g.all) == 0 && g.starting == 0 && g.queue.len() == 0
 	g.mu.Unlock()
@@ -378,23 +425,46 @@ func (g *group) sweep(now time.Time) bool {
 	return empty
 }
 
+// holdLocked is how many instances are worth having at now, whether calls run
+// or not: the warm ones, and one where the market wants it.
+func (g *group) holdLocked(now time.Time) int {
+	warm := g.version.Spec.Concurrency.Warm
+	if g.retired {
+		return 0
+	}
+	if _, fixed := g.version.Spec.KeepAlive.Fixed(); fixed {
+		return warm
+	}
+	if g.busyLocked() || g.pool.market.Wanted(g.keep, now, g.worthLocked(), g.firings(now)...) {
+		return max(warm, 1)
+	}
+	return warm
+}
+
+func (g *group) busyLocked() bool {
+	for in := range g.all {
+		if in.active > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// expiredLocked reports whether an instance beyond those to hold goes now.
+func (g *group) expiredLocked(idle time.Duration) bool {
+	if d, fixed := g.version.Spec.KeepAlive.Fixed(); fixed {
+		return idle > d.D()
+	}
+	return idle > g.pool.cfg.Surplus
+}
+
 // freeze pauses an instance unless a call took it meanwhile.
 func (g *group) freeze(in *instance) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if in.active == 0 && !in.draining {
-		in.freeze()
+	if in.active == 0 && !in.draining && in.freeze() {
+		g.size = in.Usage().Memory
 	}
-}
-
-func (g *group) keepForLocked(now time.Time) time.Duration {
-	if d, fixed := g.version.Spec.KeepAlive.Fixed(); fixed {
-		return d.D()
-	}
-	if keep := g.keep.Idle(now).Keep; keep > 0 {
-		return keep
-	}
-	return g.pool.cfg.KeepAlive
 }
 
 // forget frees what the driver keeps for the version.

@@ -50,16 +50,19 @@ func (in *instance) gone() bool {
 	}
 }
 
-func (in *instance) freeze() {
+// freeze reports whether the instance was not frozen and is now.
+func (in *instance) freeze() bool {
 	f, ok := in.Instance.(sandbox.Freezer)
 	if !ok || in.frozen.Load() {
-		return
+		return false
 	}
 	in.freezing.Lock()
 	defer in.freezing.Unlock()
-	if f.Freeze() == nil {
-		in.frozen.Store(true)
+	if f.Freeze() != nil {
+		return false
 	}
+	in.frozen.Store(true)
+	return true
 }
 
 func (in *instance) thaw() error {

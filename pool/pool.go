@@ -9,6 +9,7 @@ import (
 
 	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/sandbox"
+	"github.com/mayfly-cloud/mayfly/schedule"
 )
 
 // Specs resolves a version to what a driver needs: its bundle on this machine
@@ -25,8 +26,12 @@ type Config struct {
 	Output  sandbox.Output
 	Log     *slog.Logger
 
+	// Firings are the next times at which schedules call a function; nil: none.
+	Firings func(app mayfly.AppName, fn mayfly.FunctionName, now time.Time) []time.Time
+
+	Memory      mayfly.Bytes  // of all instances together, beyond which idle ones are evicted; 0: no bound
 	FreezeAfter time.Duration // idle time before an instance is frozen; default 2s, negative never
-	KeepAlive   time.Duration // where nothing was learned yet; default 10m
+	Surplus     time.Duration // idle time after which instances beyond the one worth holding go; default 1m
 	StartWithin time.Duration // least time allowed for a start; default 30s
 	Grace       time.Duration // between SIGTERM and force; default 2s
 	Parallel    int           // starts at once on this node; default 16
@@ -37,8 +42,8 @@ func (c Config) withDefaults() Config {
 	if c.FreezeAfter == 0 {
 		c.FreezeAfter = 2 * time.Second
 	}
-	if c.KeepAlive == 0 {
-		c.KeepAlive = 10 * time.Minute
+	if c.Surplus == 0 {
+		c.Surplus = time.Minute
 	}
 	if c.StartWithin == 0 {
 		c.StartWithin = 30 * time.Second
@@ -59,7 +64,11 @@ func (c Config) withDefaults() Config {
 type Pool struct {
 	cfg    Config
 	starts chan struct{} // a token per start under way
-	wg     sync.WaitGroup
+	market *schedule.Market
+
+	evicting sync.Mutex
+	evictor  schedule.Evictor // guarded by evicting
+	wg       sync.WaitGroup
 
 	mu     sync.RWMutex
 	groups map[string]*group // by Version.Ref; guarded by mu
@@ -69,7 +78,7 @@ type Pool struct {
 // New makes a Pool that starts nothing.
 func New(cfg Config) *Pool {
 	cfg = cfg.withDefaults()
-	return &Pool{cfg: cfg, starts: make(chan struct{}, cfg.Parallel), groups: map[string]*group{}}
+	return &Pool{cfg: cfg, starts: make(chan struct{}, cfg.Parallel), market: schedule.NewMarket(0), groups: map[string]*group{}}
 }
 
 // Prepare readies a version for starts, as at deploy.
@@ -207,6 +216,7 @@ func (p *Pool) sweep(now time.Time) {
 			p.drop(g)
 		}
 	}
+	p.evict(groups)
 }
 
 // drop forgets a retired group without instances.

@@ -88,7 +88,7 @@ func (f *fake) end() {
 	})
 }
 func (f *fake) Info() sandbox.Info   { return sandbox.Info{} }
-func (f *fake) Usage() sandbox.Usage { return sandbox.Usage{} }
+func (f *fake) Usage() sandbox.Usage { return sandbox.Usage{Memory: 10 * mayfly.MiB} }
 func (f *fake) Freeze() error        { f.driver.freezes.Add(1); return nil }
 func (f *fake) Thaw() error          { f.driver.thaws.Add(1); return nil }
 
@@ -264,6 +264,46 @@ func TestIdleInstancesFreezeAndStop(t *testing.T) {
 	l.Release(0, 0)
 	p.sweep(time.Now().Add(2 * time.Minute))
 	eventually(t, "stopped", func() bool { return d.stops.Load() == 1 })
+}
+
+func TestMemoryBoundEvictsIdleInstances(t *testing.T) {
+	d := &driver{}
+	p := newPool(t, d)
+	p.cfg.Memory = 25 * mayfly.MiB
+	v := version(mayfly.Concurrency{})
+	var leases []*Lease
+	for range 4 {
+		l, err := p.Acquire(t.Context(), v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		leases = append(leases, l)
+	}
+	p.sweep(time.Now())
+	if d.stops.Load() != 0 {
+		t.Fatal("a busy instance was evicted")
+	}
+	for _, l := range leases {
+		l.Release(0, 0)
+	}
+	p.sweep(time.Now())
+	eventually(t, "two are left", func() bool { return d.live.Load() == 2 })
+}
+
+func TestPrewarmsForKnownFirings(t *testing.T) {
+	d := &driver{}
+	p := newPool(t, d)
+	began := time.Now()
+	p.cfg.Firings = func(mayfly.AppName, mayfly.FunctionName, time.Time) []time.Time {
+		return []time.Time{began.Add(3 * time.Hour)}
+	}
+	v := version(mayfly.Concurrency{})
+	l, _ := p.Acquire(t.Context(), v)
+	l.Release(0, 0)
+	p.sweep(began.Add(2 * time.Hour))
+	eventually(t, "stopped in between", func() bool { return d.live.Load() == 0 && len(p.Stats()) == 0 })
+	p.sweep(began.Add(3*time.Hour - time.Second))
+	eventually(t, "started before the firing", func() bool { return d.live.Load() == 1 })
 }
 
 func TestRetiredVersionDrains(t *testing.T) {
