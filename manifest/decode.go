@@ -15,9 +15,12 @@ import (
 )
 
 // Bounds of a file. Aliases are expanded while decoding, so that a small file
-// could stand for a huge value: maxNodes counts nodes after expansion.
+// could stand for a huge value: maxNodes counts nodes after expansion. The YAML
+// parser's time grows with the square of a mapping's keys: 10,000 functions take
+// about a second (BenchmarkParse), and maxLines bounds the rest.
 const (
-	maxFile  = 4 << 20
+	maxFile  = 2 << 20
+	maxLines = 50_000
 	maxDepth = 64
 	maxNodes = 400_000
 )

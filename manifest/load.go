@@ -161,8 +161,11 @@ func parse(data []byte) (body ast.Node, problems Problems) {
 	if len(data) > maxFile {
 		return nil, Problems{{Message: fmt.Sprintf("a manifest holds at most %s", mayfly.Bytes(maxFile))}}
 	}
-	if i := deepest(data); i > maxDepth {
-		return nil, Problems{{Message: fmt.Sprintf("brackets are nested more than %d deep", maxDepth)}}
+	if n := bytes.Count(data, []byte("\n")); n > maxLines {
+		return nil, Problems{{Message: fmt.Sprintf("has %d lines; a manifest has at most %d", n, maxLines)}}
+	}
+	if deepest(data) > maxDepth {
+		return nil, Problems{{Message: fmt.Sprintf("is nested more than %d deep", maxDepth)}}
 	}
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
 	file, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
@@ -185,17 +188,24 @@ func parse(data []byte) (body ast.Node, problems Problems) {
 	return bodies[0], nil
 }
 
-// deepest is how deep brackets could be nested at most; the parser recurses.
+// deepest is how deep brackets, or list dashes in one line, could be nested at
+// most; the parser recurses.
 func deepest(data []byte) int {
-	depth, most := 0, 0
-	for _, c := range data {
+	depth, dashes, most := 0, 0, 0
+	for i, c := range data {
 		switch c {
 		case '[', '{':
 			depth++
-			most = max(most, depth)
 		case ']', '}':
 			depth = max(0, depth-1)
+		case '\n':
+			dashes = 0
+		case '-', '?':
+			if i+1 < len(data) && (data[i+1] == ' ' || data[i+1] == '\t') {
+				dashes++
+			}
 		}
+		most = max(most, depth, dashes)
 	}
 	return most
 }

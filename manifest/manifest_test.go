@@ -118,6 +118,17 @@ func TestProblems(t *testing.T) {
 	}
 }
 
+func TestParseIsBounded(t *testing.T) {
+	for name, data := range map[string]string{
+		"bytes": "app: a\n#" + strings.Repeat("x", maxFile), "lines": "app: a\n" + strings.Repeat("\n", maxLines+1),
+		"brackets": "app: " + strings.Repeat("[", 100_000), "dashes": "app: " + strings.Repeat("- ", 100_000),
+	} {
+		if _, problems := Parse("mayfly.yaml", []byte(data)); len(problems) != 1 {
+			t.Errorf("%s: %v", name, problems)
+		}
+	}
+}
+
 func TestAnchorsAndMerge(t *testing.T) {
 	m, problems := Parse("mayfly.yml", []byte(`app: a
 functions:
