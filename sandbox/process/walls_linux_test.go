@@ -16,7 +16,7 @@ import (
 	"github.com/mayfly-cloud/mayfly/sandbox"
 )
 
-var linuxProbes = map[string]func() error{"daemon": probeDaemon, "unprivileged": probeUnprivileged, "fetch": probeFetch}
+var linuxProbes = map[string]func() error{"daemon": probeDaemon, "unprivileged": probeUnprivileged, "fetch": probeFetch, "escape": probeEscape, "bomb": probeBomb}
 
 // walledLauncher skips where the machine has no walls, or lacks a named one.
 func walledLauncher(t testing.TB, cfg Config, needs ...string) *Launcher {
