@@ -12,9 +12,11 @@ import (
 	"github.com/mayfly-cloud/mayfly/sandbox/process"
 	"github.com/mayfly-cloud/mayfly/sandbox/python"
 	"github.com/mayfly-cloud/mayfly/sandbox/wasm"
+	"github.com/mayfly-cloud/mayfly/service/bucket"
 	"github.com/mayfly-cloud/mayfly/service/kv"
 	"github.com/mayfly-cloud/mayfly/trigger"
 	"github.com/mayfly-cloud/mayfly/trigger/async"
+	triggerbucket "github.com/mayfly-cloud/mayfly/trigger/bucket"
 	triggerkv "github.com/mayfly-cloud/mayfly/trigger/kv"
 	"github.com/mayfly-cloud/mayfly/trigger/queue"
 )
@@ -57,9 +59,19 @@ func (n *Node) catalogue(ctx context.Context) error {
 		},
 		Authz: p.grants, Changed: changes.Deliver, Log: c.Log,
 	})
-	p.services = append(p.services, p.secrets, stores)
-	p.triggers = append(p.triggers, queues, changes)
-	p.api = append(p.api, n.telemetry, n.ledger, p.calls, p.secrets, stores, queues)
+	objects := triggerbucket.New(n.enqueue)
+	if n.buckets, err = bucket.Open(bucket.Config{Dir: c.path("buckets"), Authz: p.grants, Changed: objects.Deliver, Log: c.Log}); err != nil {
+		return err
+	}
+	n.closing(n.buckets.Close)
+	p.runs("s3", func(ctx context.Context) error {
+		context.AfterFunc(ctx, func() { _ = n.listen.s3.Close() })
+		n.buckets.ServePublic(n.listen.s3)
+		return nil
+	})
+	p.services = append(p.services, p.secrets, stores, n.buckets)
+	p.triggers = append(p.triggers, queues, changes, objects)
+	p.api = append(p.api, n.telemetry, n.ledger, p.calls, p.secrets, stores, n.buckets, queues)
 	return nil
 }
 

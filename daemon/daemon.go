@@ -22,7 +22,9 @@ import (
 	"github.com/mayfly-cloud/mayfly/pool"
 	"github.com/mayfly-cloud/mayfly/sandbox"
 	"github.com/mayfly-cloud/mayfly/sandbox/process"
+	"github.com/mayfly-cloud/mayfly/service/bucket"
 	"github.com/mayfly-cloud/mayfly/telemetry"
+	"github.com/mayfly-cloud/mayfly/telemetry/prom"
 	"github.com/mayfly-cloud/mayfly/trigger"
 )
 
@@ -36,6 +38,7 @@ type Node struct {
 	engine    *engine.Engine
 	tokens    *identity.Tokens
 	telemetry *telemetry.Store
+	metrics   *prom.Metrics
 	ledger    *meter.Ledger
 	dead      *event.Dead
 	launcher  *process.Launcher
@@ -45,6 +48,7 @@ type Node struct {
 	invoker   *invoke.Invoker
 	gateway   *gateway.Gateway
 	api       *api.API
+	buckets   *bucket.Driver
 	stores    stores
 	parts     parts
 
@@ -124,6 +128,9 @@ func (n *Node) Telemetry() *telemetry.Store { return n.telemetry }
 func (n *Node) Run(ctx context.Context) error {
 	if err := n.control.Publish(ctx); err != nil {
 		n.cfg.Log.Error("an app is not fully in force", "err", err)
+	}
+	if err := n.buckets.Recover(ctx); err != nil {
+		n.cfg.Log.Warn("changes of objects before the last stop are told later", "err", err)
 	}
 	servers := []*server{
 		{name: "gateway", l: n.listen.gateway, http: n.gateway.Server()},

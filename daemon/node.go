@@ -93,6 +93,8 @@ func (n *Node) raw() map[string]http.Handler {
 		"/debug/pprof/profile": http.HandlerFunc(pprof.Profile),
 		"/debug/pprof/trace":   http.HandlerFunc(pprof.Trace),
 		"/debug/pprof/symbol":  http.HandlerFunc(pprof.Symbol),
+		"/metrics":             n.metrics,
+		"/api/v1/":             n.metrics.API(),
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/mayfly-cloud/mayfly/meter"
 	"github.com/mayfly-cloud/mayfly/sandbox/process"
 	"github.com/mayfly-cloud/mayfly/telemetry"
+	"github.com/mayfly-cloud/mayfly/telemetry/prom"
 )
 
 // stores are the parts that hold state on disk.
@@ -48,6 +49,10 @@ func (n *Node) open(ctx context.Context) (err error) {
 		return err
 	})
 	g.Go(func() (err error) {
+		n.metrics, err = prom.Open(prom.Config{Dir: c.path("metrics"), Log: c.Log})
+		return err
+	})
+	g.Go(func() (err error) {
 		n.ledger, err = meter.Open(meter.Config{Dir: c.path("meter"), Tags: n.tags, Authorizer: n.parts.grants, Log: c.Log})
 		return err
 	})
@@ -66,6 +71,9 @@ func (n *Node) open(ctx context.Context) (err error) {
 	err = g.Wait()
 	if n.telemetry != nil {
 		n.closing(n.telemetry.Close)
+	}
+	if n.telemetry != nil && n.metrics != nil {
+		n.telemetry.Observe(n.metrics)
 	}
 	if n.ledger != nil {
 		n.closing(n.ledger.Close)

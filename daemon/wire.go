@@ -21,6 +21,7 @@ import (
 	"github.com/mayfly-cloud/mayfly/sandbox"
 	"github.com/mayfly-cloud/mayfly/sandbox/process"
 	"github.com/mayfly-cloud/mayfly/service"
+	"github.com/mayfly-cloud/mayfly/service/bucket"
 	"github.com/mayfly-cloud/mayfly/service/secret"
 	"github.com/mayfly-cloud/mayfly/trigger"
 	"github.com/mayfly-cloud/mayfly/trigger/async"
@@ -68,7 +69,7 @@ func (n *Node) wire(ctx context.Context) (err error) {
 	}
 	specs := &specs{bundles: n.stores.artifacts, secrets: n.parts.secrets, manifest: n.manifest}
 	n.pool = pool.New(pool.Config{
-		Drivers: n.drivers, Specs: specs, Output: redacted{n.telemetry, n.parts.secrets.Redact}, Log: n.cfg.Log,
+		Drivers: n.drivers, Specs: specs, Memory: n.cfg.Memory, Output: redacted{n.telemetry, n.parts.secrets.Redact}, Log: n.cfg.Log,
 	})
 	n.invoker = invoke.New(invoke.Config{Versions: versions{n}, Pool: n.pool, Recorder: recorders{n.telemetry, n.ledger}, Budget: n.ledger, Log: n.cfg.Log})
 	n.dead = event.NewDead(n.stores.dead)
@@ -88,13 +89,14 @@ func (n *Node) wire(ctx context.Context) (err error) {
 		return err
 	}
 	n.gateway = gateway.New(gateway.Config{
-		Invoker: n.invoker, Async: accept{n.parts.calls}, Tokens: n.tokens, Dev: n.cfg.Dev, Log: n.cfg.Log,
+		Invoker: n.invoker, Async: accept{n.parts.calls}, Tokens: n.tokens, Bucket: n.buckets.PublicHandler(), Dev: n.cfg.Dev, Log: n.cfg.Log,
 	})
 	n.api = api.New(api.Config{
 		Node: n, Deploys: n.control, Invoker: n.invoker, Async: accept{n.parts.calls}, Tokens: n.tokens, Grants: n.parts.grants,
 		Parts: n.parts.api, Raw: n.raw(), Open: n.console(), Tmp: n.cfg.path("tmp"), Version: n.cfg.Version, Log: n.cfg.Log,
 	})
 	n.subscribe()
+	n.gauges()
 	n.background()
 	return nil
 }
@@ -105,6 +107,7 @@ func (n *Node) background() {
 	p.runs("telemetry", n.telemetry.Run)
 	p.runs("sandboxes", n.launcher.Run)
 	p.runs("pool", n.pool.Run)
+	p.runs("metrics", n.metrics.Run)
 	p.runs("ledger", n.ledger.Run)
 	p.runs("queues' store", n.stores.queue.Run)
 	p.runs("control", n.control.Run)
@@ -143,6 +146,10 @@ func (n *Node) doors() []process.Door {
 			s := &http.Server{Handler: n.inside(who), ReadHeaderTimeout: 10 * time.Second}
 			_ = s.Serve(l) // ends with the sandbox
 		},
+	}, {
+		Port:  bucket.DoorPort,
+		Env:   []string{"AWS_ENDPOINT_URL_S3=http://{addr}"},
+		Serve: func(l net.Listener, who mayfly.Caller) { n.buckets.Serve(l, who) },
 	}}
 }
 
