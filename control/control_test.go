@@ -157,13 +157,17 @@ func (n *node) open(store *artifact.Store) {
 
 func (n *node) write(name, text string) {
 	n.t.Helper()
-	path := filepath.Join(n.dir, name)
+	if err := writeText(n.dir, name, text); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+func writeText(dir, name, text string) error {
+	path := filepath.Join(dir, name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		n.t.Fatal(err)
+		return err
 	}
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		n.t.Fatal(err)
-	}
+	return os.WriteFile(path, []byte(text), 0o644)
 }
 
 const twoFunctions = `app: shop

@@ -227,7 +227,7 @@ func (c *Control) reload(key string) error {
 			return fmt.Errorf("the record of app %s is damaged: %w", name, err)
 		}
 		a.revision = rev
-		a.versions = c.readVersions(a)
+		a.versions = c.readVersions(a, old.apps[name])
 		next.apps[name] = a
 	}
 	c.state.Store(next)
@@ -239,12 +239,17 @@ func (c *Control) reload(key string) error {
 }
 
 // readVersions are the records of the versions that an app has. Others in the
-// index are what an interrupted deploy left.
-func (c *Control) readVersions(a *App) map[mayfly.FunctionName]map[int]*mayfly.Version {
+// index are what an interrupted deploy left. A version never changes, so that
+// those which were known before need not be read.
+func (c *Control) readVersions(a, before *App) map[mayfly.FunctionName]map[int]*mayfly.Version {
 	out := make(map[mayfly.FunctionName]map[int]*mayfly.Version, len(a.Kept))
 	for fn, numbers := range a.Kept {
 		out[fn] = make(map[int]*mayfly.Version, len(numbers))
 		for _, n := range numbers {
+			if before != nil && before.versions[fn][n] != nil {
+				out[fn][n] = before.versions[fn][n]
+				continue
+			}
 			value, _, _ := c.cfg.Index.Get(versionKey(a.Name, fn, n))
 			v, ok := readVersion(value)
 			if !ok {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
@@ -507,7 +508,12 @@ type fields struct {
 	index map[string]int
 }
 
+var knownFields sync.Map // reflect.Type → fields
+
 func fieldsOf(t reflect.Type) fields {
+	if f, ok := knownFields.Load(t); ok {
+		return f.(fields)
+	}
 	f := fields{index: map[string]int{}}
 	for i := range t.NumField() {
 		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
@@ -517,6 +523,7 @@ func fieldsOf(t reflect.Type) fields {
 		f.names = append(f.names, name)
 		f.index[name] = i
 	}
+	knownFields.Store(t, f)
 	return f
 }
 
