@@ -91,6 +91,7 @@ func (d *Driver) Start(ctx context.Context, spec *sandbox.Spec, out sandbox.Outp
 	if err := p.Await(ctx, limit); err != nil {
 		return nil, err
 	}
+	d.log.Debug("program asks for events", "function", spec.Function, "version", spec.Version, "instance", id)
 	return p, nil
 }
 

@@ -94,6 +94,7 @@ func (d *Driver) Start(ctx context.Context, spec *sandbox.Spec, out sandbox.Outp
 		return nil, err
 	}
 	p.Ready()
+	d.log.Debug("program serves", "function", spec.Function, "version", spec.Version, "instance", id, "port", port)
 	return web, nil
 }
 

@@ -45,7 +45,13 @@ func (p *Poller) Environ(spec *sandbox.Spec, handler string) map[string]string {
 func (p *Poller) Start(ctx context.Context, id string, c Config) error {
 	c.Command.Listen = p.door.Listen()
 	c.Serve = func(proc *process.Process) { p.server.Serve(p.door.Listener(proc)) }
-	c.Ended = p.server.Fail
+	ended := c.Ended
+	c.Ended = func(err error) {
+		p.server.Fail(err)
+		if ended != nil {
+			ended(err)
+		}
+	}
 	if c.Current == nil {
 		c.Current = p.server.Current
 	}
@@ -55,6 +61,9 @@ func (p *Poller) Start(ctx context.Context, id string, c Config) error {
 	}
 	return err
 }
+
+// Current is the call that output belongs to, nil where that is not known.
+func (p *Poller) Current() *sandbox.Call { return p.server.Current() }
 
 // Polling is closed when the program has asked for an event, or never will:
 // Polled then tells which.
