@@ -58,7 +58,7 @@ var law = map[string]rule{
 	"web":        {may: ".", why: "the console uses the public API only"},
 
 	"daemon":            {may: "all", why: "all wiring is here"},
-	"cmd/mayfly":        {may: ". api/client daemon control manifest schedule schedule/* event event/* artifact cmd/mayfly/* sandbox/process/* sandbox/wasm", why: "the CLI uses the public API only; dev and serve start a daemon"},
+	"cmd/mayfly":        {may: ". contracts api api/client daemon control schedule/* cmd/mayfly/*", why: "the CLI uses the public API only; dev and serve start a daemon"},
 	"cmd/mayfly/*":      {may: "."},
 	"bench":             {may: ". api/client"},
 	"e2e":               {may: "all"},

@@ -7,7 +7,7 @@ func verbs(g *globals) []*cobra.Command {
 	return []*cobra.Command{
 		newNewCmd(g), newDevCmd(g), newServeCmd(g), newDeployCmd(g), newPlanCmd(g), newInvokeCmd(g), newLogsCmd(g),
 		newVersionsCmd(g), newPromoteCmd(g), newRollbackCmd(g),
-		newQueueCmd(g),
+		newQueueCmd(g), newBucketCmd(g), newKVCmd(g), newSecretCmd(g),
 		newDoctorCmd(g), newSchemaCmd(g), newSimulateCmd(g),
 	}
 }
