@@ -130,35 +130,57 @@ func listenersOf(fds []int) (all []net.Listener, err error) {
 	return all, nil
 }
 
-// equip shows the function's files, hides masked ones, and sets limits.
-func (c *cell) equip(ctx context.Context, a Assignment, binds []Bind, masked []string) error {
-	if a.Bundle != "" {
-		binds = append([]Bind{{Source: a.Bundle, Target: TaskDir}}, binds...)
+// equipment is what a function brings into a cell: a part of a message, and
+// the descriptors of mounts that belong to it.
+type equipment struct {
+	shim.Writer
+	fds []int
+}
+
+func (e *equipment) close() {
+	for _, fd := range e.fds {
+		unix.Close(fd)
 	}
-	var w shim.Writer
-	w.Uint(uint64(a.Tmp))
-	fds, err := c.bind(ctx, &w, binds)
-	defer func() {
-		for _, fd := range fds {
-			unix.Close(fd)
-		}
-	}()
+}
+
+// equip gives a running program its function's files and limits.
+func (c *cell) equip(ctx context.Context, a Assignment, masked []string) error {
+	e, err := c.equipment(ctx, a, nil, masked)
 	if err != nil {
 		return err
 	}
-	w.Texts(masked)
-	w.Uint(uint64(len(a.Secrets)))
+	defer e.close()
+	_, err = c.control.ask(ctx, shim.OpEquip, e.Writer, e.fds...)
+	return err
+}
+
+// equipment sets a function's limits and gathers its files. The caller closes
+// it.
+func (c *cell) equipment(ctx context.Context, a Assignment, binds []Bind, masked []string) (*equipment, error) {
+	if err := c.group.limit(a.Memory, a.Pids); err != nil {
+		return nil, err
+	}
+	if a.Bundle != "" {
+		binds = append([]Bind{{Source: a.Bundle, Target: TaskDir}}, binds...)
+	}
+	e := &equipment{}
+	e.Uint(uint64(a.Tmp))
+	var err error
+	if e.fds, err = c.bind(ctx, &e.Writer, binds); err != nil {
+		e.close()
+		return nil, err
+	}
+	e.Texts(masked)
+	e.Uint(uint64(len(a.Secrets)))
 	for name, value := range a.Secrets {
 		if name != filepath.Base(name) || name == "." || name == ".." {
-			return mayfly.Errorf(mayfly.Invalid, "start sandbox", "secret %q is not a file name", name)
+			e.close()
+			return nil, mayfly.Errorf(mayfly.Invalid, "start sandbox", "secret %q is not a file name", name)
 		}
-		w.Text(name)
-		w.Text(string(value))
+		e.Text(name)
+		e.Text(string(value))
 	}
-	if _, err := c.control.ask(ctx, shim.OpEquip, w, fds...); err != nil {
-		return err
-	}
-	return c.group.limit(a.Memory, a.Pids)
+	return e, nil
 }
 
 // bind makes a mount for each bind and adds them to the message.

@@ -65,7 +65,7 @@ func (c *Cell) build(ctx context.Context, template *cell, name string, a Assignm
 		return err
 	}
 	a.Bundle = "" // shown already, as the template's
-	if err := in.equip(ctx, a, nil, maskedFiles); err != nil {
+	if err := in.equip(ctx, a, maskedFiles); err != nil {
 		return err
 	}
 	if err := c.launcher.walls.openEgress(ctx, in, a); err != nil {

@@ -52,8 +52,7 @@ func (c *cell) imageTree(ctx context.Context, root string) (int, error) {
 	}
 	defer users.Close()
 	tree, err := c.nursery.tree(ctx, root, attr, int(users.Fd()))
-	var refused *stepError
-	if errors.As(err, &refused) {
+	if errors.Is(err, unix.EINVAL) {
 		return c.nursery.tree(ctx, root, attr, -1)
 	}
 	return tree, err

@@ -141,17 +141,18 @@ func (n *nursery) startCells(ctx context.Context) error {
 	return nil
 }
 
-// tree is a detached mount of path. The caller owns the descriptor.
+// tree is a detached mount of path, whose owners are mapped by a user namespace
+// where users is one. The caller owns the descriptor. Root makes it here, others
+// have it made by the keeper.
 func (n *nursery) tree(ctx context.Context, path string, attr uint64, users int) (int, error) {
+	if n.root {
+		return ownTree(path, attr, users)
+	}
 	var w shim.Writer
 	w.Text(path)
 	w.Uint(attr)
 	w.Flag(true)
-	var fds []int
-	if users >= 0 {
-		fds = append(fds, users)
-	}
-	a, err := n.keeper.ask(ctx, shim.OpTree, w, fds...)
+	a, err := n.keeper.ask(ctx, shim.OpTree, w)
 	if err != nil {
 		return -1, fmt.Errorf("show in sandbox: %w", err)
 	}
@@ -160,6 +161,23 @@ func (n *nursery) tree(ctx context.Context, path string, attr uint64, users int)
 		return -1, errors.New("show in sandbox: no mount came")
 	}
 	return a.fds[0], nil
+}
+
+func ownTree(path string, attr uint64, users int) (int, error) {
+	fd, err := unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+	if err != nil {
+		return -1, fmt.Errorf("show %s in sandbox: %w", path, err)
+	}
+	set := unix.MountAttr{Attr_set: attr, Propagation: unix.MS_PRIVATE}
+	if users >= 0 {
+		set.Attr_set |= unix.MOUNT_ATTR_IDMAP
+		set.Userns_fd = uint64(users)
+	}
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &set); err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("show %s in sandbox: %w", path, err)
+	}
+	return fd, nil
 }
 
 // users are the ids of one cell.

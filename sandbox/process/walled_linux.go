@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -43,15 +44,17 @@ func (h *walled) start(ctx context.Context, p *Process, cmd Command, f filters) 
 			return err
 		}
 	}
-	if err := h.cell.equip(ctx, assignment, cmd.Binds, masked); err != nil {
+	e, err := h.cell.equipment(ctx, assignment, cmd.Binds, masked)
+	if err != nil {
 		return err
 	}
+	defer e.close()
 	h.takeDoors(p)
 	out, child, err := newOutput(cmd.Stdout, cmd.Stderr)
 	if err != nil {
 		return err
 	}
-	if err := h.exec(ctx, p, cmd, child, f); err != nil {
+	if err := h.exec(ctx, p, cmd, e, child, f); err != nil {
 		out.abort()
 		return err
 	}
@@ -71,18 +74,17 @@ func (h *walled) takeDoors(p *Process) {
 
 func loopbackAddr(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
 
-// exec has the init run the program.
-func (h *walled) exec(ctx context.Context, p *Process, cmd Command, child [2]*os.File, f filters) error {
+// exec has the init equip the cell and run the program.
+func (h *walled) exec(ctx context.Context, p *Process, cmd Command, e *equipment, child [2]*os.File, f filters) error {
 	dir := cmp.Or(cmd.Dir, "/")
 	if cmd.Dir == "" && cmd.Bundle != "" {
 		dir = TaskDir
 	}
-	var w shim.Writer
+	w, fds := e.Writer, slices.Clone(e.fds)
 	w.Text(cmd.Path)
 	w.Text(dir)
 	w.Texts(append([]string{cmd.Path}, cmd.Args...))
 	w.Texts(append(p.doorEnv(), cmd.Env...))
-	var fds []int
 	for _, pipe := range child {
 		w.Flag(pipe != nil)
 		if pipe != nil {
@@ -219,7 +221,7 @@ func (h *walled) dial(ctx context.Context, port int) (net.Conn, error) {
 }
 
 func (h *walled) assign(ctx context.Context, a Assignment) error {
-	if err := h.cell.equip(ctx, a.withDefaults(), nil, nil); err != nil {
+	if err := h.cell.equip(ctx, a.withDefaults(), nil); err != nil {
 		return err
 	}
 	return h.walls.openEgress(ctx, h.cell, a)

@@ -27,10 +27,16 @@ type limit struct {
 // Steps between fork and exec, in order.
 var steps = [...]string{"arrange descriptors", "set limits", "drop privileges", "restrict by Landlock", "install system call filter", StepEnter, StepRun}
 
-// exec starts the program. Descriptors of the message: standard output and
-// error where flagged, then those for 3 and up. It answers with the program's
-// process id here, its pidfd, and the listeners asked for.
+// exec equips the cell and starts the program. Descriptors of the message:
+// what furnish takes, standard output and error where flagged, then those for
+// 3 and up. It answers with the program's process id here, its pidfd, and the
+// listeners asked for.
 func (s *server) exec(msg Reader, fds []int) {
+	fds, where, errno := s.furnish(&msg, fds)
+	if errno != 0 {
+		s.fail(where, errno)
+		return
+	}
 	p := &program{uid: s.uid, gid: s.gid}
 	p.path, p.dir = text(msg.Text()), text(msg.Text())
 	p.argv, p.envp = vector(msg.Texts()), vector(msg.Texts())

@@ -73,33 +73,41 @@ func (s *server) mounts() (where string, errno syscall.Errno) {
 	return "", 0
 }
 
-// equip gives the cell its function's files and hides some of the machine's.
-// Descriptors: the bundle's tree, then those of the binds.
+// equip gives the cell of a running program its function's files.
 func (s *server) equip(msg Reader, fds []int) {
+	if _, where, errno := s.furnish(&msg, fds); errno != 0 {
+		s.fail(where, errno)
+		return
+	}
+	s.ok(nil)
+}
+
+// furnish gives the cell its function's files and hides some of the machine's.
+// The first descriptors are detached mounts; it returns the others.
+func (s *server) furnish(msg *Reader, fds []int) (rest []int, where string, errno syscall.Errno) {
 	if size := msg.Uint(); size > 0 {
 		if errno := mount("", "/tmp", "", syscall.MS_REMOUNT|syscall.MS_NOSUID|syscall.MS_NODEV, "mode=1777,size="+itoa(int(size))); errno != 0 {
-			s.fail("size /tmp", errno)
-			return
+			return nil, "size /tmp", errno
 		}
 	}
-	for n, i := msg.Uint(), 0; n > 0 && i < len(fds); n, i = n-1, i+1 {
+	for n := msg.Uint(); n > 0 && len(fds) > 0; n-- {
 		target, folder := msg.Text(), msg.Flag()
 		s.point(target, folder)
-		if errno := attach(fds[i], target); errno != 0 {
-			s.fail("mount "+target, errno)
-			return
+		if errno := attach(fds[0], target); errno != 0 {
+			return nil, "mount " + target, errno
 		}
+		fds = fds[1:]
 	}
 	for _, path := range msg.Texts() {
 		mount("/dev/null", path, "", syscall.MS_BIND, "") // not every kernel has every file
 	}
 	for n := msg.Uint(); n > 0; n-- {
-		if errno := s.secret("/run/secrets/"+msg.Text(), msg.Text()); errno != 0 {
-			s.fail("write secrets", errno)
-			return
+		name, value := msg.Text(), msg.Text()
+		if errno := s.secret("/run/secrets/"+name, value); errno != 0 {
+			return nil, "write secrets", errno
 		}
 	}
-	s.ok(nil)
+	return fds, "", 0
 }
 
 // point makes a mount point where the cell has none yet; elsewhere than in the

@@ -6,14 +6,8 @@ import (
 )
 
 // tree answers with a detached mount of a file or folder of the machine.
-func (s *server) tree(msg Reader, fds []int) {
-	path := msg.Text()
-	attr := mountAttr{set: msg.Uint()}
-	recursive := msg.Flag()
-	if len(fds) > 0 { // a user namespace to map owners by
-		attr.set |= mountAttrIDMap
-		attr.userns = uint64(fds[0])
-	}
+func (s *server) tree(msg Reader) {
+	path, attr, recursive := msg.Text(), mountAttr{set: msg.Uint()}, msg.Flag()
 	fd, errno := openTree(path, recursive, attr)
 	if errno != 0 {
 		s.fail(path, errno)

@@ -75,7 +75,7 @@ func (s *server) serve() {
 func (s *server) handle(msg Reader, fds []int) {
 	switch msg.Byte() {
 	case OpTree:
-		s.tree(msg, fds)
+		s.tree(msg)
 	case OpNursery:
 		s.nursery(msg, fds)
 	case OpCell:
