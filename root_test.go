@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -111,5 +114,19 @@ func TestAliasPicksByWeight(t *testing.T) {
 	}
 	if n != 10 {
 		t.Errorf("%d of 100 calls reach the canary", n)
+	}
+}
+
+// TestArchitectureNamesWhatIsThere asserts that every path in ARCHITECTURE.md
+// exists.
+func TestArchitectureNamesWhatIsThere(t *testing.T) {
+	text, err := os.ReadFile("ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile("`([a-z_]+(?:/[a-z_.]+)*(?:\\.go|/)?)`").FindAllStringSubmatch(string(text), -1) {
+		if _, err := os.Stat(m[1]); err != nil && !slices.Contains([]string{"per_instance", "batch_item_failures"}, m[1]) {
+			t.Errorf("ARCHITECTURE.md names %s, which is not there", m[1])
+		}
 	}
 }
