@@ -1,6 +1,8 @@
 package node_test
 
 import (
+	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -14,27 +16,70 @@ import (
 	"github.com/mayfly-cloud/mayfly/sandbox/sandboxtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// dir holds the worker's files for all tests of this package.
+var dir string
 
-// newDriver is a driver over ordinary processes: the walls have tests of their
-// own.
-func newDriver(t testing.TB) *node.Driver {
+func TestMain(m *testing.M) {
+	var err error
+	if dir, err = os.MkdirTemp("", "mayfly-node-"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	os.RemoveAll(dir)
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// launcher is one with these walls, that ends with the test.
+func launcher(t testing.TB, walls string) *process.Launcher {
 	t.Helper()
-	dir := t.TempDir()
-	l, err := process.New(process.Config{Dir: filepath.Join(dir, "cells"), Walls: process.WallsNone})
+	l, err := process.New(process.Config{Dir: filepath.Join(t.TempDir(), "cells"), Node: "node-test", Walls: walls})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := node.New(node.Config{Launcher: l, Dir: filepath.Join(dir, "node")})
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan error, 1)
+	go func() { ran <- l.Run(ctx) }()
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+		cancel()
+		if err := <-ran; err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
+// newDriver is a driver over ordinary processes that starts nothing ahead.
+func newDriver(t testing.TB) *node.Driver {
+	t.Helper()
+	return driverOver(t, launcher(t, process.WallsNone), -1)
+}
+
+func driverOver(t testing.TB, l *process.Launcher, ahead mayfly.Bytes) *node.Driver {
+	t.Helper()
+	d := node.New(node.Config{Launcher: l, Dir: dir, Ahead: ahead})
 	t.Cleanup(func() {
 		if err := d.Close(); err != nil {
 			t.Error(err)
 		}
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
 	})
 	return d
+}
+
+// walled is a driver behind walls, with workers started ahead.
+func walled(t testing.TB) *node.Driver {
+	t.Helper()
+	l := launcher(t, process.WallsAuto)
+	if tier := l.Tier(); tier.Name == sandbox.TierPlain {
+		t.Skipf("this machine has no walls: %v", tier.Missing)
+	}
+	return driverOver(t, l, 0)
 }
 
 // bundle writes files and returns a version with handler.
@@ -64,8 +109,17 @@ func maker(code string, change func(*sandbox.Spec)) sandboxtest.Maker {
 }
 
 func TestContract(t *testing.T) {
-	sandboxtest.Run(t, sandboxtest.Suite{
-		Driver: func(t *testing.T) sandbox.Driver { return newDriver(t) },
+	t.Run("plain", func(t *testing.T) {
+		sandboxtest.Run(t, suite(func(t *testing.T) sandbox.Driver { return newDriver(t) }))
+	})
+	t.Run("walled", func(t *testing.T) {
+		sandboxtest.Run(t, suite(func(t *testing.T) sandbox.Driver { return walled(t) }))
+	})
+}
+
+func suite(driver func(t *testing.T) sandbox.Driver) sandboxtest.Suite {
+	return sandboxtest.Suite{
+		Driver: driver,
 		Echo:   maker("exports.handler = async (event) => event", nil),
 		Error:  maker("exports.handler = async () => { throw new Error('deliberate') }", nil),
 		Exit:   maker("exports.handler = async () => process.exit(3)", nil),
@@ -87,11 +141,11 @@ exports.handler = awslambda.streamifyResponse(async (event, stream) => {
 		Memory: maker("exports.handler = async () => { const kept = []; for (;;) kept.push(Buffer.alloc(1 << 20, 1)) }",
 			func(s *sandbox.Spec) { s.Memory = 128 * mayfly.MiB }),
 		Print:   maker("exports.handler = async (event) => { console.log(event.line); return event }", nil),
-		Flood:   maker("exports.handler = async (event) => { for (let i = 0; i < 1 << 20; i++) console.log('x'.repeat(99)); return event }", nil),
+		Flood:   maker("exports.handler = async (event) => { for (let i = 0; i < 10000; i++) console.log('x'.repeat(9999)); return event }", nil),
 		NotJSON: maker("exports.handler = async () => { const a = {}; a.a = a; return a }", nil),
 		Broken:  maker("exports.handler = async (event => event", nil),
 		Context: maker(`
 exports.handler = async (event, context) => ({ id: context.awsRequestId, remaining: context.getRemainingTimeInMillis(), env: process.env.PROBE })
 `, func(s *sandbox.Spec) { s.Env["PROBE"] = "seen" }),
-	})
+	}
 }

@@ -1,6 +1,8 @@
 package python_test
 
 import (
+	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -14,27 +16,70 @@ import (
 	"github.com/mayfly-cloud/mayfly/sandbox/sandboxtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// dir holds the worker's files for all tests of this package.
+var dir string
 
-// newDriver is a driver over ordinary processes: the walls have tests of their
-// own.
-func newDriver(t testing.TB) *python.Driver {
+func TestMain(m *testing.M) {
+	var err error
+	if dir, err = os.MkdirTemp("", "mayfly-python-"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	os.RemoveAll(dir)
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// launcher is one with these walls, that ends with the test.
+func launcher(t testing.TB, walls string) *process.Launcher {
 	t.Helper()
-	dir := t.TempDir()
-	l, err := process.New(process.Config{Dir: filepath.Join(dir, "cells"), Walls: process.WallsNone})
+	l, err := process.New(process.Config{Dir: filepath.Join(t.TempDir(), "cells"), Node: "python-test", Walls: walls})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := python.New(python.Config{Launcher: l, Dir: filepath.Join(dir, "python")})
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan error, 1)
+	go func() { ran <- l.Run(ctx) }()
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+		cancel()
+		if err := <-ran; err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
+// newDriver is a driver over ordinary processes that starts nothing ahead.
+func newDriver(t testing.TB) *python.Driver {
+	t.Helper()
+	return driverOver(t, launcher(t, process.WallsNone), -1)
+}
+
+func driverOver(t testing.TB, l *process.Launcher, ahead mayfly.Bytes) *python.Driver {
+	t.Helper()
+	d := python.New(python.Config{Launcher: l, Dir: dir, Ahead: ahead})
 	t.Cleanup(func() {
 		if err := d.Close(); err != nil {
 			t.Error(err)
 		}
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
 	})
 	return d
+}
+
+// walled is a driver behind walls, with workers started ahead.
+func walled(t testing.TB) *python.Driver {
+	t.Helper()
+	l := launcher(t, process.WallsAuto)
+	if tier := l.Tier(); tier.Name == sandbox.TierPlain {
+		t.Skipf("this machine has no walls: %v", tier.Missing)
+	}
+	return driverOver(t, l, 0)
 }
 
 // bundle writes files and returns a version with handler.
@@ -64,8 +109,17 @@ func maker(code string, change func(*sandbox.Spec)) sandboxtest.Maker {
 }
 
 func TestContract(t *testing.T) {
-	sandboxtest.Run(t, sandboxtest.Suite{
-		Driver: func(t *testing.T) sandbox.Driver { return newDriver(t) },
+	t.Run("plain", func(t *testing.T) {
+		sandboxtest.Run(t, suite(func(t *testing.T) sandbox.Driver { return newDriver(t) }))
+	})
+	t.Run("walled", func(t *testing.T) {
+		sandboxtest.Run(t, suite(func(t *testing.T) sandbox.Driver { return walled(t) }))
+	})
+}
+
+func suite(driver func(t *testing.T) sandbox.Driver) sandboxtest.Suite {
+	return sandboxtest.Suite{
+		Driver: driver,
 		Echo:   maker("def handler(event, context):\n    return event\n", nil),
 		Error:  maker("def handler(event, context):\n    raise ValueError('deliberate')\n", nil),
 		Exit:   maker("import sys\ndef handler(event, context):\n    sys.exit(3)\n", nil),
@@ -82,7 +136,7 @@ def handler(event, context):
 		Memory: maker("def handler(event, context):\n    kept = []\n    while True: kept.append(bytearray(b'x' * (1 << 20)))\n",
 			func(s *sandbox.Spec) { s.Memory = 64 * mayfly.MiB }),
 		Print:   maker("def handler(event, context):\n    print(event['line'])\n    return event\n", nil),
-		Flood:   maker("def handler(event, context):\n    for _ in range(1 << 20): print('x' * 99)\n    return event\n", nil),
+		Flood:   maker("def handler(event, context):\n    for _ in range(10000): print('x' * 9999)\n    return event\n", nil),
 		NotJSON: maker("def handler(event, context):\n    return {1, 2}\n", nil),
 		Broken:  maker("def handler(event, context)\n    return event\n", nil),
 		Context: maker(`
@@ -90,5 +144,5 @@ import os
 def handler(event, context):
     return {"id": context.aws_request_id, "remaining": context.get_remaining_time_in_millis(), "env": os.environ["PROBE"]}
 `, func(s *sandbox.Spec) { s.Env["PROBE"] = "seen" }),
-	})
+	}
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/mayfly-cloud/mayfly/sandbox/sandboxtest"
 )
 
-const patience = 8 * time.Second
+const patience = 60 * time.Second
 
 // A function is one running instance of a test's code.
 type function struct {

@@ -14,7 +14,8 @@ type Maker func(t *testing.T) *sandbox.Spec
 // Suite says how one driver's functions behave as the contract needs. The
 // comment of each field says what its code does with an event.
 type Suite struct {
-	// Driver returns a driver that ends with the test.
+	// Driver returns a driver that ends with the test, and with it all that it
+	// was made of: the suite counts open descriptors.
 	Driver func(t *testing.T) sandbox.Driver
 
 	// HTTPEvents says that the code answers HTTP only (wasm by WAGI, http):
