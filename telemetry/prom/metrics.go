@@ -100,7 +100,7 @@ func (m *Metrics) of(name, help string, k kind, names, values []string, now time
 		}
 	}
 	b.Sort()
-	s := &series{labels: b.Labels(), touched: now}
+	s := &series{labels: b.Labels(), began: now, touched: now}
 	if k == exphist {
 		s.hist = &expHistogram{buckets: map[int32]uint64{}}
 	}

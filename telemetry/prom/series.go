@@ -30,6 +30,7 @@ type series struct {
 	labels  labels.Labels
 	value   float64
 	hist    *expHistogram
+	began   time.Time
 	touched time.Time
 	written bool // a sample is in the TSDB, so that its end needs a mark
 	ref     storage.SeriesRef

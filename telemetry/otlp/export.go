@@ -1,0 +1,283 @@
+package otlp
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/telemetry"
+)
+
+// Export says where telemetry is sent.
+type Export struct {
+	// Endpoint is the collector's base, such as http://localhost:4318; signals go
+	// to /v1/traces, /v1/logs and /v1/metrics below it. Required.
+	Endpoint string
+	Headers  map[string]string // such as an API key. Default: none
+	Log      *slog.Logger      // default: discards
+
+	// Rows is how many rows of a signal may wait. Default 20,000.
+	Rows int
+	// Every is how long rows wait for more. Default 2 s.
+	Every time.Duration
+	// Metrics are the series to send. Default: none are sent.
+	Metrics func(use func(telemetry.Metric))
+	// MetricsEvery is the time between two sends of them. Default 30 s.
+	MetricsEvery time.Duration
+	Node         string       // service.instance.id of what is sent. Default: empty
+	Client       *http.Client // default: one with a timeout of 15 s
+}
+
+// WithDefaults fills what was not said.
+func (e Export) WithDefaults() Export {
+	if e.Log == nil {
+		e.Log = slog.New(slog.DiscardHandler)
+	}
+	if e.Rows == 0 {
+		e.Rows = 20_000
+	}
+	if e.Every == 0 {
+		e.Every = 2 * time.Second
+	}
+	if e.MetricsEvery == 0 {
+		e.MetricsEvery = 30 * time.Second
+	}
+	if e.Client == nil {
+		e.Client = &http.Client{Timeout: 15 * time.Second}
+	}
+	return e
+}
+
+// Exporter sends what it observes. Its methods may be called concurrently.
+type Exporter struct {
+	cfg    Export
+	base   string
+	wake   chan struct{}
+	mu     sync.Mutex
+	spans  []mayfly.Span    // guarded by mu
+	lines  []mayfly.LogLine // guarded by mu
+	health Health           // guarded by mu
+}
+
+// Health is how an exporter fares.
+type Health struct {
+	Endpoint  string    `json:"endpoint"`
+	Sent      int64     `json:"sent"`    // rows and series
+	Dropped   int64     `json:"dropped"` // rows that did not fit or were refused
+	Waiting   int       `json:"waiting"`
+	LastError string    `json:"last_error,omitempty"` // "" where the last send went well
+	LastSent  time.Time `json:"last_sent,omitzero"`
+}
+
+var _ telemetry.Observer = (*Exporter)(nil)
+
+const (
+	maxBatch     = 2_000
+	firstBackoff = 500 * time.Millisecond
+	lastBackoff  = 30 * time.Second
+	maxAttempts  = 6 // of one batch
+)
+
+// NewExporter returns an exporter. It starts nothing.
+func NewExporter(cfg Export) (*Exporter, error) {
+	u, err := url.Parse(cfg.Endpoint)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, mayfly.Errorf(mayfly.Invalid, "export telemetry", "endpoint %q is not a URL such as http://localhost:4318", cfg.Endpoint)
+	}
+	return &Exporter{cfg: cfg.WithDefaults(), base: strings.TrimSuffix(cfg.Endpoint, "/"), wake: make(chan struct{}, 1), health: Health{Endpoint: cfg.Endpoint}}, nil
+}
+
+// Invocations takes records, whose spans are sent.
+func (e *Exporter) Invocations(rows []*mayfly.Invocation) {
+	spans := make([]mayfly.Span, 0, 4*len(rows))
+	for _, inv := range rows {
+		spans = append(spans, telemetry.CallSpans(inv)...)
+	}
+	e.Spans(spans)
+}
+
+// Spans takes spans.
+func (e *Exporter) Spans(rows []mayfly.Span) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := min(len(rows), e.cfg.Rows-len(e.spans))
+	e.spans = append(e.spans, rows[:n]...)
+	e.health.Dropped += int64(len(rows) - n)
+	e.ring(len(e.spans))
+}
+
+// Lines takes lines.
+func (e *Exporter) Lines(rows []mayfly.LogLine) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := min(len(rows), e.cfg.Rows-len(e.lines))
+	e.lines = append(e.lines, rows[:n]...)
+	e.health.Dropped += int64(len(rows) - n)
+	e.ring(len(e.lines))
+}
+
+// ring wakes Run before its time when a batch is full.
+func (e *Exporter) ring(n int) {
+	if n >= maxBatch {
+		select {
+		case e.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Health is the exporter's state now.
+func (e *Exporter) Health() Health {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	h := e.health
+	h.Waiting = len(e.spans) + len(e.lines)
+	return h
+}
+
+// Run sends until ctx ends, and then what is left, once.
+func (e *Exporter) Run(ctx context.Context) error {
+	tick, metrics := time.NewTicker(e.cfg.Every), time.NewTicker(e.cfg.MetricsEvery)
+	defer tick.Stop()
+	defer metrics.Stop()
+	defer e.cfg.Client.CloseIdleConnections()
+	for {
+		select {
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+			defer cancel()
+			e.sendMetrics(last)
+			e.flush(last)
+			return nil
+		case <-metrics.C:
+			e.sendMetrics(ctx)
+		case <-tick.C:
+			e.flush(ctx)
+		case <-e.wake:
+			e.flush(ctx)
+		}
+	}
+}
+
+// flush sends all that waits.
+func (e *Exporter) flush(ctx context.Context) {
+	for ctx.Err() == nil {
+		spans, lines := e.takeBatch()
+		if len(spans)+len(lines) == 0 {
+			return
+		}
+		if len(spans) > 0 {
+			e.send(ctx, "/v1/traces", len(spans), encodeSpans(spans, e.cfg.Node))
+		}
+		if len(lines) > 0 {
+			e.send(ctx, "/v1/logs", len(lines), encodeLines(lines, e.cfg.Node))
+		}
+	}
+}
+
+func (e *Exporter) takeBatch() (spans []mayfly.Span, lines []mayfly.LogLine) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n, m := min(len(e.spans), maxBatch), min(len(e.lines), maxBatch)
+	spans, e.spans = e.spans[:n:n], e.spans[n:]
+	lines, e.lines = e.lines[:m:m], e.lines[m:]
+	if len(e.spans) == 0 {
+		e.spans = nil
+	}
+	if len(e.lines) == 0 {
+		e.lines = nil
+	}
+	return spans, lines
+}
+
+func (e *Exporter) sendMetrics(ctx context.Context) {
+	if e.cfg.Metrics == nil {
+		return
+	}
+	var all []telemetry.Metric
+	e.cfg.Metrics(func(m telemetry.Metric) { all = append(all, m) })
+	for len(all) > 0 && ctx.Err() == nil {
+		n := min(len(all), maxBatch)
+		e.send(ctx, "/v1/metrics", n, encodeMetrics(all[:n], e.cfg.Node, time.Now()))
+		all = all[n:]
+	}
+}
+
+// send posts a body until it is taken, refused for good, or tried often enough.
+func (e *Exporter) send(ctx context.Context, path string, rows int, body []byte) {
+	wait := firstBackoff
+	for attempt := 1; ; attempt++ {
+		again, err := e.post(ctx, path, body)
+		e.note(rows, err, err != nil && (!again || attempt == maxAttempts || ctx.Err() != nil))
+		if err == nil || !again || attempt == maxAttempts {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, lastBackoff)
+	}
+}
+
+func (e *Exporter) note(rows int, err error, lost bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case err == nil:
+		if e.health.LastError != "" {
+			e.cfg.Log.Info("telemetry is exported again", "endpoint", e.cfg.Endpoint)
+		}
+		e.health.Sent += int64(rows)
+		e.health.LastError, e.health.LastSent = "", time.Now()
+		return
+	case e.health.LastError == "":
+		e.cfg.Log.Warn("telemetry cannot be exported", "endpoint", e.cfg.Endpoint, "error", err)
+	}
+	e.health.LastError = err.Error()
+	if lost {
+		e.health.Dropped += int64(rows)
+	}
+}
+
+// post sends one request and says whether another may succeed.
+func (e *Exporter) post(ctx context.Context, path string, body []byte) (again bool, err error) {
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	if _, err := z.Write(body); err != nil {
+		return false, err
+	}
+	if err := z.Close(); err != nil {
+		return false, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.base+path, &packed)
+	if err != nil {
+		return false, err
+	}
+	req.Header.Set("Content-Type", "application/x-protobuf")
+	req.Header.Set("Content-Encoding", "gzip")
+	for k, v := range e.cfg.Headers {
+		req.Header.Set(k, v)
+	}
+	res, err := e.cfg.Client.Do(req)
+	if err != nil {
+		return true, err
+	}
+	defer res.Body.Close()
+	text, _ := io.ReadAll(io.LimitReader(res.Body, 1<<10))
+	if res.StatusCode/100 == 2 {
+		return false, nil
+	}
+	again = res.StatusCode == http.StatusTooManyRequests || res.StatusCode >= 500
+	return again, fmt.Errorf("%s%s: %s: %s", e.base, path, res.Status, bytes.TrimSpace(text))
+}
