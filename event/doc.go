@@ -24,6 +24,9 @@
 // are read from the log when their turn comes; what was just written is still
 // cached. At start the log is read once and the index is what it says.
 //
+// A fourth entry, seen, repeats deduplication ids that still count, so that the
+// records of their items can be cut off.
+//
 // Invariants:
 //
 //   - An item is offered only after its put is durable.

@@ -14,6 +14,7 @@ const (
 	entryPut  = 'P' // num, salt, lane, key, dedup, until, created, at, tries, history, body
 	entryFail = 'F' // num, at, tries, attempt
 	entryDone = 'D' // count, nums
+	entrySeen = 'S' // lane, dedup, id, until
 )
 
 var errRecord = errors.New("a record of the log is damaged")
@@ -73,6 +74,20 @@ func appendDone(b []byte, nums []uint64) []byte {
 	return b
 }
 
+// seen is a deduplication id that still counts, with the item that had it.
+type seen struct {
+	lane, dedup string
+	first
+}
+
+func appendSeen(b []byte, s *seen) []byte {
+	b = append(b, entrySeen)
+	b = appendText(b, s.lane)
+	b = appendText(b, s.dedup)
+	b = appendText(b, s.id)
+	return binary.AppendUvarint(b, uint64(s.until))
+}
+
 // reader decodes the fields of a record. After an error all it returns is zero.
 type reader struct {
 	b   []byte
@@ -114,6 +129,7 @@ type visitor interface {
 	put(it *Item)
 	fail(f *failure)
 	done(num uint64)
+	seen(s *seen)
 }
 
 // decode tells v the entries of a record. names interns lanes.
@@ -141,6 +157,12 @@ func decode(record []byte, names map[string]string, v visitor) error {
 				if num := r.uint(); r.err == nil {
 					v.done(num)
 				}
+			}
+		case entrySeen:
+			x := &seen{lane: string(r.text()), dedup: string(r.text())}
+			x.id, x.until = string(r.text()), int64(r.uint())
+			if r.err == nil {
+				v.seen(x)
 			}
 		default:
 			return errRecord

@@ -10,7 +10,10 @@ type collected struct {
 	puts  []*Item
 	fails []*failure
 	dones []uint64
+	seens []*seen
 }
+
+func (c *collected) seen(s *seen) { c.seens = append(c.seens, s) }
 
 func (c *collected) put(it *Item)    { c.puts = append(c.puts, it) }
 func (c *collected) fail(f *failure) { c.fails = append(c.fails, f) }
@@ -24,6 +27,7 @@ func sampleRecord() []byte {
 		},
 		fails: []*failure{{num: 1, at: 8, tries: 3, last: Attempt{Error: "why"}}},
 		done:  []uint64{2, 1 << 40},
+		seen:  []*seen{{lane: "l", dedup: "d", first: first{id: "id", until: 7}}},
 	}
 	return b.encode()
 }
@@ -39,6 +43,9 @@ func TestRecord(t *testing.T) {
 	if len(c.fails) != 1 || c.fails[0].tries != 3 || c.fails[0].last.Error != "why" {
 		t.Errorf("fails: %+v", c.fails)
 	}
+	if len(c.seens) != 1 || *c.seens[0] != (seen{"l", "d", first{id: "id", until: 7}}) {
+		t.Errorf("seen: %+v", c.seens)
+	}
 	if len(c.dones) != 2 || c.dones[1] != 1<<40 {
 		t.Errorf("done: %v", c.dones)
 	}
@@ -50,7 +57,7 @@ func FuzzRecord(f *testing.F) {
 	f.Add([]byte{1, 'P'})
 	f.Fuzz(func(t *testing.T, record []byte) {
 		var c collected
-		if err := decode(bytes.Clone(record), map[string]string{}, &c); err == nil && len(record) > 1 && len(c.puts)+len(c.fails)+len(c.dones) == 0 {
+		if err := decode(bytes.Clone(record), map[string]string{}, &c); err == nil && len(record) > 1 && len(c.puts)+len(c.fails)+len(c.dones)+len(c.seens) == 0 {
 			if record[1] != 'D' {
 				t.Errorf("nothing is read from %q", record)
 			}

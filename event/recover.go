@@ -86,8 +86,8 @@ func (r *recovery) put(it *Item) {
 	}
 	r.nums = append(r.nums, it.num)
 	r.keep = max(r.keep, it.until)
-	if it.until > 0 {
-		s.dedup[it.lane+"\x00"+it.Dedup] = first{itemID(s.index, it.num, it.salt), it.until}
+	if it.until > s.dedup[it.lane+"\x00"+it.Dedup].until {
+		s.dedup[it.lane+"\x00"+it.Dedup] = first{itemID(s.index, it.num, it.salt), it.until, true}
 	}
 	if it.tries > 0 {
 		r.fails[it.num] = &failure{num: it.num, at: millis(it.At), tries: it.tries}
@@ -109,6 +109,12 @@ func (r *recovery) done(num uint64) {
 	r.s.table.finish(num)
 	delete(r.fails, num)
 	delete(r.past, num)
+}
+
+func (r *recovery) seen(x *seen) {
+	x.durable = true
+	r.s.dedup[x.lane+"\x00"+x.dedup] = x.first
+	r.s.table.keep(r.seq, x.until, r.size)
 }
 
 // settle lets every unfinished item wait in its lane.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -72,8 +73,9 @@ type put struct {
 
 // first is an item with a deduplication id.
 type first struct {
-	id    string
-	until int64
+	id      string
+	until   int64
+	durable bool // its item was written
 }
 
 func newShard(index int, log Log, cacheBytes int, logger *slog.Logger) *shard {
@@ -172,7 +174,7 @@ func (s *shard) number(it *Item, now time.Time) {
 	s.next++
 	it.ID = itemID(s.index, it.num, it.salt)
 	if it.until > 0 {
-		s.dedup[it.lane+"\x00"+it.Dedup] = first{it.ID, it.until}
+		s.dedup[it.lane+"\x00"+it.Dedup] = first{it.ID, it.until, false}
 	}
 }
 
@@ -250,6 +252,7 @@ type batch struct {
 	moves []*Item
 	fails []*failure
 	done  []uint64
+	seen  []*seen
 	items []*Item // of puts, or moves
 }
 
@@ -290,7 +293,7 @@ func (s *shard) cut(moves []*Item) *batch {
 }
 
 func (b *batch) encode() []byte {
-	size := 64 + len(b.fails)*300 + len(b.done)*6
+	size := 64 + len(b.fails)*300 + len(b.done)*6 + len(b.seen)*150
 	for _, it := range b.items {
 		size += putSize(it)
 	}
@@ -304,6 +307,9 @@ func (b *batch) encode() []byte {
 	}
 	if len(b.done) > 0 {
 		record = appendDone(record, b.done)
+	}
+	for _, x := range b.seen {
+		record = appendSeen(record, x)
 	}
 	return record
 }
@@ -360,6 +366,9 @@ func (s *shard) enter(items []*Item, seq uint64, size int, moved bool) {
 	var finished []uint64
 	var keep int64
 	for i, it := range items {
+		if it.until > 0 && !moved {
+			s.dedup[it.lane+"\x00"+it.Dedup] = first{it.ID, it.until, true}
+		}
 		nums[i] = it.num
 		keep = max(keep, it.until)
 		if moved && s.table.finish(it.num) == nil {
@@ -418,10 +427,15 @@ func (s *shard) tidy(ctx context.Context) {
 	cut := s.table.cut(s.last+1, now)
 	was := s.cutAt
 	var old []uint64
-	if all, needed := s.table.weigh(); all > s.rewrite && all > rewriteRatio*needed {
+	all, needed := s.table.weigh()
+	heavy := all > s.rewrite && all > rewriteRatio*needed
+	if heavy {
 		old = s.table.oldest(rewriteItems)
 	}
 	s.mu.Unlock()
+	if heavy {
+		s.repeat(ctx, now)
+	}
 	if cut > was {
 		if err := s.log.Truncate(ctx, cut); err != nil {
 			if ctx.Err() == nil {
@@ -435,6 +449,39 @@ func (s *shard) tidy(ctx context.Context) {
 	}
 	if len(old) > 0 {
 		s.move(ctx, old)
+	}
+}
+
+// repeat writes the deduplication ids that still count again, so that the
+// records which had them are not kept for that.
+func (s *shard) repeat(ctx context.Context, now int64) {
+	s.mu.Lock()
+	var all []*seen
+	for key, f := range s.dedup {
+		if lane, dedup, _ := strings.Cut(key, "\x00"); f.until > now && f.durable {
+			all = append(all, &seen{lane, dedup, f})
+		}
+	}
+	s.mu.Unlock()
+	var kept []*page
+	for part := range slices.Chunk(all, 1000) {
+		record := (&batch{seen: part}).encode()
+		seq, err := s.log.Append(context.WithoutCancel(ctx), record)
+		if err != nil {
+			return // the records that have them are still kept
+		}
+		p := &page{seq: seq, size: len(record)}
+		for _, x := range part {
+			p.keepUntil = max(p.keepUntil, x.until)
+		}
+		kept = append(kept, p)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.table.unkeep()
+	for _, p := range kept {
+		s.table.keep(p.seq, p.keepUntil, p.size)
+		s.last = p.seq
 	}
 }
 
@@ -562,3 +609,4 @@ func (p *pageItems) put(it *Item) {
 }
 func (p *pageItems) fail(*failure) {}
 func (p *pageItems) done(uint64)   {}
+func (p *pageItems) seen(*seen)    {}

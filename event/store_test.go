@@ -319,3 +319,33 @@ func TestClosedStoreRefuses(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// Deduplication ids outlive the records of their items.
+func TestDeduplicationOutlivesRecords(t *testing.T) {
+	r := newRig(t, 1, engine.Config{})
+	one := &event.Item{Body: []byte("1"), Dedup: "d", Window: time.Hour}
+	r.put("a", one)
+	r.take("a", 1)[0].Done()
+	r.store.SetRewrite(1)
+	log, err := r.engine.Log(context.Background(), "QUEUE_0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, put, err := log.Bounds(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the record is cut off", func() bool {
+		first, _, err := log.Bounds(context.Background())
+		return err == nil && first > put
+	})
+	for range 2 {
+		again := &event.Item{Body: []byte("2"), Dedup: "d", Window: time.Hour}
+		r.put("a", again)
+		if !again.Duplicate || again.ID != one.ID {
+			t.Errorf("a repeated send is %s, %v; want %s", again.ID, again.Duplicate, one.ID)
+		}
+		r.restart()
+		r.store.SetRewrite(1)
+	}
+}

@@ -123,11 +123,33 @@ func (t *table) cut(next uint64, now int64) uint64 {
 	return next
 }
 
+// keep holds a record without items until a time.
+func (t *table) keep(seq uint64, until int64, size int) {
+	if n := len(t.moved); n > 0 && t.moved[n-1].seq == seq {
+		t.moved[n-1].keepUntil = max(t.moved[n-1].keepUntil, until)
+		return
+	}
+	t.moved = append(t.moved, &page{seq: seq, keepUntil: until, size: size})
+}
+
+// unkeep lets go of every page that is held for its deduplication ids alone.
+func (t *table) unkeep() {
+	for _, list := range [][]*page{t.main, t.moved} {
+		for _, p := range list {
+			p.keepUntil = 0
+		}
+	}
+}
+
 // weigh returns the bytes of all pages and about how many of them are needed.
 func (t *table) weigh() (all, needed int) {
 	for _, list := range [][]*page{t.main, t.moved} {
 		for _, p := range list {
 			all += p.size
+			if p.n == 0 { // deduplication ids
+				needed += p.size
+				continue
+			}
 			needed += p.size * p.live / p.n
 		}
 	}
