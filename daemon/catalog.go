@@ -17,6 +17,8 @@ import (
 	"github.com/mayfly-cloud/mayfly/trigger"
 	"github.com/mayfly-cloud/mayfly/trigger/async"
 	triggerbucket "github.com/mayfly-cloud/mayfly/trigger/bucket"
+	"github.com/mayfly-cloud/mayfly/trigger/cron"
+	"github.com/mayfly-cloud/mayfly/trigger/dead"
 	triggerkv "github.com/mayfly-cloud/mayfly/trigger/kv"
 	"github.com/mayfly-cloud/mayfly/trigger/queue"
 )
@@ -43,12 +45,12 @@ func runtimes(c Config, l *process.Launcher) (map[mayfly.Runtime]sandbox.Driver,
 // catalogue makes the services and triggers: a few lines each.
 func (n *Node) catalogue(ctx context.Context) error {
 	p, c := &n.parts, n.cfg
-	paused, err := n.engine.Bucket(ctx, "runtime")
+	marks, err := n.engine.Bucket(ctx, "runtime")
 	if err != nil {
 		return err
 	}
 	queues := queue.New(queue.Config{
-		Store: n.stores.queue, Dead: n.dead, Invoker: caller{n.invoker}, Apps: apps{n}, Paused: paused, Authorize: p.grants, Logger: c.Log,
+		Store: n.stores.queue, Dead: n.dead, Invoker: caller{n.invoker}, Apps: apps{n}, Paused: marks, Authorize: p.grants, Logger: c.Log,
 	})
 	p.destinations["queue"] = queues.SendTo
 	p.destinations["function"] = n.callLater
@@ -59,6 +61,8 @@ func (n *Node) catalogue(ctx context.Context) error {
 		},
 		Authz: p.grants, Changed: changes.Deliver, Log: c.Log,
 	})
+	n.schedules = cron.New(cron.Config{Records: marks, Acceptor: p.calls, Authorize: p.grants, Logger: c.Log})
+	letters := dead.New(n.dead, map[string]dead.Revive{"function": p.calls.Revive, "queue": queues.Revive}, p.grants)
 	objects := triggerbucket.New(n.enqueue)
 	if n.buckets, err = bucket.Open(bucket.Config{Dir: c.path("buckets"), Authz: p.grants, Changed: objects.Deliver, Log: c.Log}); err != nil {
 		return err
@@ -70,8 +74,8 @@ func (n *Node) catalogue(ctx context.Context) error {
 		return nil
 	})
 	p.services = append(p.services, p.secrets, stores, n.buckets)
-	p.triggers = append(p.triggers, queues, changes, objects)
-	p.api = append(p.api, n.telemetry, n.ledger, p.calls, p.secrets, stores, n.buckets, queues)
+	p.triggers = append(p.triggers, queues, n.schedules, changes, objects)
+	p.api = append(p.api, n.telemetry, n.ledger, p.calls, p.secrets, stores, n.buckets, queues, n.schedules, letters)
 	return nil
 }
 

@@ -26,6 +26,7 @@ import (
 	"github.com/mayfly-cloud/mayfly/telemetry"
 	"github.com/mayfly-cloud/mayfly/telemetry/prom"
 	"github.com/mayfly-cloud/mayfly/trigger"
+	"github.com/mayfly-cloud/mayfly/trigger/cron"
 )
 
 // Node is one running platform. New opens it, Run serves until its context
@@ -49,6 +50,7 @@ type Node struct {
 	gateway   *gateway.Gateway
 	api       *api.API
 	buckets   *bucket.Driver
+	schedules *cron.Driver
 	stores    stores
 	parts     parts
 

@@ -69,7 +69,7 @@ func (n *Node) wire(ctx context.Context) (err error) {
 	}
 	specs := &specs{bundles: n.stores.artifacts, secrets: n.parts.secrets, manifest: n.manifest}
 	n.pool = pool.New(pool.Config{
-		Drivers: n.drivers, Specs: specs, Memory: n.cfg.Memory, Output: redacted{n.telemetry, n.parts.secrets.Redact}, Log: n.cfg.Log,
+		Drivers: n.drivers, Specs: specs, Firings: n.firings, Memory: n.cfg.Memory, Output: redacted{n.telemetry, n.parts.secrets.Redact}, Log: n.cfg.Log,
 	})
 	n.invoker = invoke.New(invoke.Config{Versions: versions{n}, Pool: n.pool, Recorder: recorders{n.telemetry, n.ledger}, Budget: n.ledger, Log: n.cfg.Log})
 	n.dead = event.NewDead(n.stores.dead)
@@ -151,6 +151,12 @@ func (n *Node) doors() []process.Door {
 		Env:   []string{"AWS_ENDPOINT_URL_S3=http://{addr}"},
 		Serve: func(l net.Listener, who mayfly.Caller) { n.buckets.Serve(l, who) },
 	}}
+}
+
+// firings are the next times at which schedules call a function, so that an
+// instance is there by then.
+func (n *Node) firings(app mayfly.AppName, fn mayfly.FunctionName, now time.Time) []time.Time {
+	return n.schedules.Upcoming(app, fn, now, 1)
 }
 
 // manifest is an app's live manifest, nil where it has none.
