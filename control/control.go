@@ -108,6 +108,8 @@ type Control struct {
 	apps map[mayfly.AppName]*sync.Mutex // one change of an app at a time; guarded by mu
 	used map[string]int                 // by "APP.FUNCTION", the highest version number given out; guarded by mu
 
+	remembered *images // for lenient deploys
+
 	rebuild sync.Mutex // state is replaced by one goroutine at a time
 
 	publishing  sync.Mutex
@@ -128,6 +130,7 @@ type subscriber struct {
 // New reads the state from the index and follows it until Close.
 func New(cfg Config) (*Control, error) {
 	c := &Control{cfg: cfg.withDefaults(), apps: map[mayfly.AppName]*sync.Mutex{}, used: map[string]int{}, changed: make(chan struct{}, 1)}
+	c.remembered = &images{from: cfg.Images, known: map[string]string{}}
 	c.state.Store(&State{apps: map[mayfly.AppName]*App{}})
 	c.stop = c.cfg.Index.Watch(appsPrefix, func(ch engine.Change) { c.reload(ch.Key) })
 	var broken error

@@ -116,6 +116,7 @@ type node struct {
 	index    *failing
 	warmer   *starter
 	resource *resource
+	images   Images
 	dropped  []string
 	dir      string // of the app
 }
@@ -141,7 +142,7 @@ func newNode(t *testing.T) *node {
 func (n *node) open(store *artifact.Store) {
 	n.t.Helper()
 	c, err := New(Config{
-		Index: n.index, Artifacts: store, Warmer: n.warmer, Resources: []Resource{n.resource},
+		Index: n.index, Artifacts: store, Warmer: n.warmer, Resources: []Resource{n.resource}, Images: n.images,
 		Abandon: func(vs []*mayfly.Version) {
 			for _, v := range vs {
 				n.dropped = append(n.dropped, v.Ref())
@@ -679,7 +680,7 @@ func TestSendAndReceive(t *testing.T) {
 	defer func() { _, _ = local.Sweep(context.Background(), func(string) bool { return false }) }()
 	var sent bytes.Buffer
 	var stages []Stage
-	if err := Send(t.Context(), n.dir, local, nil, &sent, func(p Progress) { stages = append(stages, p.Stage) }); err != nil {
+	if err := Send(t.Context(), n.dir, local, &sent, func(p Progress) { stages = append(stages, p.Stage) }); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Contains(stages, StageBuilding) {
@@ -721,6 +722,56 @@ func TestSendAndReceive(t *testing.T) {
 	}
 	if _, err := Receive(t.Context(), strings.NewReader("junk, and enough of it to look like something"), tmp); mayfly.CodeOf(err) != mayfly.Invalid {
 		t.Errorf("junk: %v", err)
+	}
+}
+
+// registry has one image under one name.
+type registry struct{ asked int }
+
+func (r *registry) Fetch(_ context.Context, ref, dir string) error {
+	r.asked++
+	if ref != "registry.test/shop:1" {
+		return mayfly.Errorf(mayfly.Invalid, "", "there is no image %s", ref)
+	}
+	return writeText(dir, "app.py", "an image's index")
+}
+
+func TestImagesByReference(t *testing.T) {
+	n := newNode(t)
+	n.write("mayfly.yaml", "app: shop\nfunctions:\n  web: {runtime: container, source: registry.test/shop:1}\n")
+	if _, err := n.Deploy(t.Context(), Local(n.dir), Options{}); mayfly.CodeOf(err) != mayfly.Invalid {
+		t.Errorf("without a registry: %v", err)
+	}
+	images := &registry{}
+	n.images = images
+	n.open(n.cfg.Artifacts)
+	for range 3 {
+		n.deploy(Options{Lenient: true})
+	}
+	if images.asked != 1 {
+		t.Errorf("lenient deploys asked %d times", images.asked)
+	}
+	n.deploy(Options{})
+	n.deploy(Options{})
+	if images.asked != 3 {
+		t.Errorf("deploys asked %d times in all", images.asked)
+	}
+	n.wantLive("web:1")
+	local, err := artifact.New(artifact.Config{Dir: filepath.Join(t.TempDir(), "local"), NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sent bytes.Buffer
+	if err := Send(t.Context(), n.dir, local, &sent, nil); err != nil {
+		t.Fatal(err)
+	}
+	src, err := Receive(t.Context(), &sent, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	if r, err := n.Deploy(t.Context(), src, Options{}); err != nil || r.Changed {
+		t.Errorf("sent: %+v %v", r, err)
 	}
 }
 

@@ -27,7 +27,8 @@ type Options struct {
 	Canary int
 	Hold   bool
 
-	// Lenient deploys functions whose runtime this machine lacks, with a warning.
+	// Lenient is for development: functions whose runtime this machine lacks are
+	// deployed with a warning, and an image's name is looked up once.
 	Lenient bool
 }
 

@@ -98,7 +98,11 @@ func (c *Control) plan(ctx context.Context, src *Source, doc *manifest.Document,
 	if err != nil {
 		return nil, err
 	}
-	bundles, err := (&packer{store: c.cfg.Artifacts, images: c.cfg.Images, parallel: c.cfg.Parallel, report: r}).all(ctx, src, doc.Manifest)
+	found := &images{from: c.cfg.Images}
+	if lenient {
+		found = c.remembered // every save deploys: a registry is asked once
+	}
+	bundles, err := (&packer{store: c.cfg.Artifacts, images: found, parallel: c.cfg.Parallel, report: r}).all(ctx, src, doc.Manifest)
 	if err != nil {
 		return nil, err
 	}

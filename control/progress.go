@@ -74,7 +74,7 @@ func (b *buildOutput) Write(p []byte) (int, error) {
 // packer packs the functions of an app.
 type packer struct {
 	store    *artifact.Store
-	images   Images
+	images   *images // nil: there are none
 	parallel int
 	report   *report
 }

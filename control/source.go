@@ -11,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -63,14 +64,29 @@ func (s *Source) open() (*manifest.Document, error) {
 	return manifest.Open(s.Dir)
 }
 
-// Bundle packs one function of the source.
-func (s *Source) bundle(ctx context.Context, store *artifact.Store, images Images, name mayfly.FunctionName, fn *mayfly.Function, o artifact.Options) (artifact.Bundle, error) {
-	if s.packed {
-		return store.Pack(ctx, filepath.Join(s.Dir, packedDir, string(name)), artifact.Options{})
+// isReference reports whether a container's source names an image in a
+// registry: there is no file or folder of that name in the app.
+func (s *Source) isReference(fn *mayfly.Function) bool {
+	if fn.Runtime != mayfly.Container {
+		return false
 	}
-	src := filepath.Join(s.Dir, filepath.FromSlash(fn.Source))
-	if fn.Runtime == mayfly.Container {
-		return bundleImage(ctx, store, images, src, fn.Source)
+	_, err := os.Stat(s.path(fn))
+	return err != nil
+}
+
+func (s *Source) path(fn *mayfly.Function) string {
+	return filepath.Join(s.Dir, filepath.FromSlash(fn.Source))
+}
+
+// bundle packs one function of the source.
+func (s *Source) bundle(ctx context.Context, store *artifact.Store, images *images, name mayfly.FunctionName, fn *mayfly.Function, o artifact.Options) (artifact.Bundle, error) {
+	switch {
+	case s.isReference(fn) && !s.has(name):
+		return images.bundle(ctx, store, fn.Source)
+	case s.packed:
+		return store.Pack(ctx, s.packedPath(name), artifact.Options{})
+	case fn.Runtime == mayfly.Container:
+		return store.Pack(ctx, s.path(fn), artifact.Options{Raw: true})
 	}
 	o.Build = fn.Build
 	if fn.Runtime == mayfly.Binary {
@@ -79,39 +95,66 @@ func (s *Source) bundle(ctx context.Context, store *artifact.Store, images Image
 			o.As = fn.Handler
 		}
 	}
-	return store.Pack(ctx, src, o)
+	return store.Pack(ctx, s.path(fn), o)
 }
 
-// bundleImage packs an image: a file or folder of the app as it is, else what a
-// registry has under that name.
-func bundleImage(ctx context.Context, store *artifact.Store, images Images, src, ref string) (artifact.Bundle, error) {
-	if _, err := os.Stat(src); err == nil {
-		return store.Pack(ctx, src, artifact.Options{Raw: true})
-	}
-	if images == nil {
+func (s *Source) packedPath(name mayfly.FunctionName) string {
+	return filepath.Join(s.Dir, packedDir, string(name))
+}
+
+// has reports whether the source was received with a function's files.
+func (s *Source) has(name mayfly.FunctionName) bool {
+	_, err := os.Stat(s.packedPath(name))
+	return s.packed && err == nil
+}
+
+// images gets the images that manifests name by reference.
+type images struct {
+	from Images
+
+	mu    sync.Mutex
+	known map[string]string // digests of bundles by reference; guarded by mu; nil: nothing is remembered
+}
+
+// bundle is the bundle of an image. Where images are remembered, a reference is
+// looked up once.
+func (im *images) bundle(ctx context.Context, store *artifact.Store, ref string) (artifact.Bundle, error) {
+	if im == nil || im.from == nil {
 		return artifact.Bundle{}, mayfly.Errorf(mayfly.Invalid, "", "there is no image file or folder %s", ref)
+	}
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	if b, err := store.Bundle(im.known[ref]); err == nil {
+		return b, nil
 	}
 	dir, err := os.MkdirTemp("", "mayfly-image-")
 	if err != nil {
 		return artifact.Bundle{}, err
 	}
 	defer os.RemoveAll(dir)
-	if err := images.Fetch(ctx, ref, dir); err != nil {
+	if err := im.from.Fetch(ctx, ref, dir); err != nil {
 		return artifact.Bundle{}, err
 	}
-	return store.Pack(ctx, dir, artifact.Options{})
+	b, err := store.Pack(ctx, dir, artifact.Options{})
+	if err == nil && im.known != nil {
+		im.known[ref] = b.Digest
+	}
+	return b, err
 }
 
 // Send writes an app as a compressed tar for Receive on another machine: its
 // manifest, the files that it refers to, and each function's files after its
-// build, which runs here. store caches bundles on this machine.
-func Send(ctx context.Context, dir string, store *artifact.Store, images Images, w io.Writer, progress func(Progress)) error {
+// build, which runs here. Images that it names by reference are left to the
+// other machine. store caches bundles on this one.
+func Send(ctx context.Context, dir string, store *artifact.Store, w io.Writer, progress func(Progress)) error {
 	src := Local(dir)
 	doc, err := src.open()
 	if err != nil {
 		return err
 	}
-	bundles, err := (&packer{store: store, images: images, parallel: 2, report: newReport(progress)}).all(ctx, src, doc.Manifest)
+	local := &mayfly.Manifest{App: doc.Manifest.App, Functions: maps.Clone(doc.Manifest.Functions)}
+	maps.DeleteFunc(local.Functions, func(_ mayfly.FunctionName, fn *mayfly.Function) bool { return src.isReference(fn) })
+	bundles, err := (&packer{store: store, parallel: 2, report: newReport(progress)}).all(ctx, src, local)
 	if err != nil {
 		return err
 	}

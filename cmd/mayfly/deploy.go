@@ -87,7 +87,7 @@ func (g *globals) send(ctx context.Context, path, dir string) (last api.DeployEv
 	}
 	tell := g.progress()
 	r, w := io.Pipe()
-	go func() { w.CloseWithError(control.Send(ctx, dir, store, nil, w, tell)) }()
+	go func() { w.CloseWithError(control.Send(ctx, dir, store, w, tell)) }()
 	defer r.Close()
 	// The request begins with the first byte: an error of the app itself is the
 	// pipe's, and is told as it is.
