@@ -25,7 +25,7 @@ class Wire {
     this.flush = this.flush.bind(this);
     const buffer = Buffer.allocUnsafeSlow(ROOM);
     this.socket = new net.Socket({
-      fd: FD, readable: true, writable: true,
+      fd: FD, readable: true, writable: true, allowHalfOpen: true,
       onread: { buffer, callback: (n) => { this.take(buffer, n); return true; } },
     });
     this.socket.on('end', onclose);
