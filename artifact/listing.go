@@ -95,7 +95,7 @@ func (l listing) check(cfg Config) error {
 		return mayfly.Errorf(mayfly.Invalid, "", "there are no files in it")
 	}
 	if size := mayfly.Bytes(l.size()); size > cfg.MaxSize {
-		return mayfly.Errorf(mayfly.TooLarge, "", "its files hold %s; a bundle may hold %s. The largest: %s. Leave out what it does not need in .mayflyignore", Human(size), cfg.MaxSize, describe(l.largest(5)))
+		return mayfly.Errorf(mayfly.TooLarge, "", "its files hold %s; a bundle may hold %s. The largest: %s. Leave out what it does not need in .mayflyignore", Human(size), cfg.MaxSize, Describe(l.largest(5)))
 	}
 	if len(l) > cfg.MaxFiles {
 		return mayfly.Errorf(mayfly.TooLarge, "", "it has %d files; a bundle may have %d. Leave out what it does not need in .mayflyignore", len(l), cfg.MaxFiles)
@@ -153,7 +153,8 @@ func escapes(p, target string) error {
 	return mayfly.Errorf(mayfly.Invalid, "", "%s is a link to %s, outside the bundle; copy what it points to, or leave it out in .mayflyignore", p, target)
 }
 
-func describe(parts []Part) string {
+// Describe lists parts with their sizes, for messages.
+func Describe(parts []Part) string {
 	words := make([]string, len(parts))
 	for i, p := range parts {
 		words[i] = p.Path + " " + Human(p.Size)

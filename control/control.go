@@ -48,7 +48,8 @@ type Resource interface {
 	Kind() string
 	Check(m *mayfly.Manifest) error
 	// Apply makes what all apps declare exist. It is called before a deploy
-	// starts its versions, with the app as it is going to be.
+	// starts its versions, with what the app has and is going to have, and where
+	// that fails again with what it has.
 	Apply(ctx context.Context, apps []*mayfly.Manifest) error
 }
 
@@ -104,9 +105,10 @@ type Control struct {
 	// writing by what removes them.
 	deploying sync.RWMutex
 
-	mu   sync.Mutex
-	apps map[mayfly.AppName]*sync.Mutex // one change of an app at a time; guarded by mu
-	used map[string]int                 // by "APP.FUNCTION", the highest version number given out; guarded by mu
+	mu      sync.Mutex
+	apps    map[mayfly.AppName]*sync.Mutex      // one change of an app at a time; guarded by mu
+	pending map[mayfly.AppName]*mayfly.Manifest // of deploys under way; guarded by mu
+	used    map[string]int                      // by "APP.FUNCTION", the highest version number given out; guarded by mu
 
 	remembered *images // for lenient deploys
 
@@ -129,7 +131,7 @@ type subscriber struct {
 
 // New reads the state from the index and follows it until Close.
 func New(cfg Config) (*Control, error) {
-	c := &Control{cfg: cfg.withDefaults(), apps: map[mayfly.AppName]*sync.Mutex{}, used: map[string]int{}, changed: make(chan struct{}, 1)}
+	c := &Control{cfg: cfg.withDefaults(), apps: map[mayfly.AppName]*sync.Mutex{}, used: map[string]int{}, pending: map[mayfly.AppName]*mayfly.Manifest{}, changed: make(chan struct{}, 1)}
 	c.remembered = &images{from: cfg.Images, known: map[string]string{}}
 	c.state.Store(&State{apps: map[mayfly.AppName]*App{}})
 	c.stop = c.cfg.Index.Watch(appsPrefix, func(ch engine.Change) { c.reload(ch.Key) })
@@ -206,6 +208,33 @@ func (c *Control) State() *State { return c.state.Load() }
 // Version resolves what a call names; see State.Version.
 func (c *Control) Version(app mayfly.AppName, fn mayfly.FunctionName, qualifier string, roll int) (*mayfly.Version, error) {
 	return c.State().Version(app, fn, qualifier, roll)
+}
+
+// Manifest is what an app's versions start with: that of a deploy under way
+// here, else the live one; nil where there is neither.
+func (c *Control) Manifest(app mayfly.AppName) *mayfly.Manifest {
+	c.mu.Lock()
+	m := c.pending[app]
+	c.mu.Unlock()
+	if m != nil {
+		return m
+	}
+	if a, err := c.State().App(app); err == nil {
+		return a.Manifest
+	}
+	return nil
+}
+
+// pend makes m its app's manifest for starts, until done is called.
+func (c *Control) pend(m *mayfly.Manifest) (done func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pending[m.App] = m
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.pending, m.App)
+	}
 }
 
 // lock is held during a change of an app, and keeps the collector out.

@@ -96,15 +96,13 @@ func (f *failing) Put(ctx context.Context, key string, value []byte, rev uint64)
 type resource struct {
 	check   error
 	apply   error
-	applied []string
+	applied []*mayfly.Manifest // by the last Apply
 }
 
 func (r *resource) Kind() string                 { return "bucket" }
 func (r *resource) Check(*mayfly.Manifest) error { return r.check }
 func (r *resource) Apply(_ context.Context, apps []*mayfly.Manifest) error {
-	for _, m := range apps {
-		r.applied = append(r.applied, string(m.App))
-	}
+	r.applied = apps
 	return r.apply
 }
 
@@ -547,6 +545,47 @@ type refusing struct{}
 func (refusing) Kind() mayfly.TriggerKind { return mayfly.TriggerHTTP }
 func (refusing) Check(*mayfly.Manifest, mayfly.FunctionName, *mayfly.Trigger) error {
 	return mayfly.Errorf(mayfly.Invalid, "", "no such route today")
+}
+
+// TestResourcesDuringADeploy looks at what services are told while versions
+// start, and after a deploy that failed.
+func TestResourcesDuringADeploy(t *testing.T) {
+	n := newNode(t)
+	n.write("mayfly.yaml", `app: shop
+functions:
+  cart: {runtime: python, source: ./cart, handler: app.handler, allow: [read bucket/old]}
+  gone: {runtime: python, source: ./cart, handler: app.handler, allow: [list bucket/old]}
+buckets: {old: {}}
+`)
+	n.write("cart/app.py", "cart = 1")
+	n.deploy(Options{})
+	n.write("mayfly.yaml", `app: shop
+functions:
+  cart: {runtime: python, source: ./cart, handler: app.handler, allow: [write bucket/new]}
+buckets: {new: {}}
+`)
+	n.write("cart/app.py", "raise")
+	var during *mayfly.Manifest
+	n.warmer.before = func(v *mayfly.Version) error {
+		during = n.resource.applied[0]
+		if m := n.Manifest("shop"); m.Buckets["new"] == nil {
+			t.Error("versions start with the old manifest")
+		}
+		return nil
+	}
+	if _, err := n.Deploy(t.Context(), Local(n.dir), Options{}); err == nil {
+		t.Fatal("the deploy succeeds")
+	}
+	if len(during.Buckets) != 2 || len(during.Functions) != 2 || !slices.Equal(during.Functions["cart"].Allow, []string{"write bucket/new", "read bucket/old"}) {
+		t.Errorf("during the deploy: %d buckets, %d functions, %v", len(during.Buckets), len(during.Functions), during.Functions["cart"].Allow)
+	}
+	after := n.resource.applied[0]
+	if len(after.Buckets) != 1 || after.Buckets["old"] == nil || !slices.Equal(after.Functions["cart"].Allow, []string{"read bucket/old"}) {
+		t.Errorf("after it failed: %+v", after)
+	}
+	if m := n.Manifest("shop"); m.Buckets["old"] == nil {
+		t.Error("the failed deploy's manifest stays")
+	}
 }
 
 func TestLackingRuntime(t *testing.T) {

@@ -62,6 +62,7 @@ func (c *Control) Deploy(ctx context.Context, src *Source, o Options) (*Result, 
 	if d.plan.Empty() {
 		return &Result{Plan: d.plan, Warnings: d.plan.Warnings}, nil
 	}
+	defer c.pend(d.plan.manifest)()
 	if err := d.run(ctx); err != nil {
 		return nil, deployError(app, err)
 	}
@@ -98,14 +99,15 @@ func (c *Control) publishNow(ctx context.Context) (warnings []string) {
 
 // deploy is one deploy under way.
 type deploy struct {
-	c      *Control
-	o      Options
-	report *report
-	id, by string
-	plan   *Plan
-	made   []*mayfly.Version // new versions, whose records are written
-	phases []any             // names and durations, for the log
-	record Deployment
+	c       *Control
+	o       Options
+	report  *report
+	id, by  string
+	plan    *Plan
+	made    []*mayfly.Version // new versions, whose records are written
+	applied bool              // resources may be those of the transition
+	phases  []any             // names and durations, for the log
+	record  Deployment
 }
 
 // run does everything that a failure must leave without effect, then switches.
@@ -169,19 +171,65 @@ func (c *Control) nextNumber(base *App, app mayfly.AppName, fn mayfly.FunctionNa
 	}
 }
 
+// applyResources makes what the new versions need while the old ones go on: for
+// a moment the app has what either declares.
 func (d *deploy) applyResources(ctx context.Context) error {
-	apps := []*mayfly.Manifest{d.plan.manifest}
+	d.applied = true
+	apps := []*mayfly.Manifest{transition(d.plan.base, d.plan.manifest)}
 	for _, m := range d.c.State().Manifests() {
 		if m.App != d.plan.App {
 			apps = append(apps, m)
 		}
 	}
-	for _, r := range d.c.cfg.Resources {
+	return d.c.applyResources(ctx, apps)
+}
+
+func (c *Control) applyResources(ctx context.Context, apps []*mayfly.Manifest) error {
+	for _, r := range c.cfg.Resources {
 		if err := r.Apply(ctx, apps); err != nil {
 			return mayfly.Errorf(mayfly.CodeOf(err), r.Kind(), "%w", err)
 		}
 	}
 	return nil
+}
+
+// transition is what an app has between two manifests: the resources of both,
+// the new one's settings first, and for each function the grants of both.
+func transition(base *App, want *mayfly.Manifest) *mayfly.Manifest {
+	if base == nil || base.Removed {
+		return want
+	}
+	old, m := base.Manifest, *want
+	m.Functions = maps.Clone(want.Functions)
+	for name, was := range old.Functions {
+		now, stays := want.Functions[name]
+		if !stays {
+			m.Functions = with(m.Functions, name, was)
+			continue
+		}
+		both := *now
+		both.Allow = slices.Concat(now.Allow, was.Allow)
+		m.Functions[name] = &both
+	}
+	m.Buckets, m.Queues, m.Topics = union(want.Buckets, old.Buckets), union(want.Queues, old.Queues), union(want.Topics, old.Topics)
+	m.KV, m.Databases = union(want.KV, old.KV), union(want.Databases, old.Databases)
+	return &m
+}
+
+func union[V any](want, old map[string]V) map[string]V {
+	out := maps.Clone(old)
+	for name, v := range want {
+		out = with(out, name, v)
+	}
+	return out
+}
+
+func with[K comparable, V any](m map[K]V, k K, v V) map[K]V {
+	if m == nil {
+		m = map[K]V{}
+	}
+	m[k] = v
+	return m
 }
 
 // start prepares and starts every new version once, several at a time. All that
@@ -238,8 +286,8 @@ func startError(v *mayfly.Version, err error) error {
 	return &mayfly.Error{Code: mayfly.FunctionFailed, Op: op, Message: msg, Err: err}
 }
 
-// abandon takes back what a failed deploy wrote. What it cannot take back, the
-// collector does.
+// abandon takes back what a failed deploy did. Records that it cannot take back
+// are left to the collector.
 func (d *deploy) abandon(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
@@ -250,6 +298,12 @@ func (d *deploy) abandon(ctx context.Context) {
 	}
 	if d.c.cfg.Abandon != nil && len(d.made) > 0 {
 		d.c.cfg.Abandon(d.made)
+	}
+	if !d.applied {
+		return
+	}
+	if err := d.c.applyResources(ctx, d.c.State().Manifests()); err != nil {
+		d.c.cfg.Log.Error("resources of an app whose deploy failed could not be set back", "app", d.plan.App, "error", err)
 	}
 }
 

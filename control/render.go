@@ -5,6 +5,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/artifact"
 )
 
@@ -37,6 +38,9 @@ func (p *Plan) write(b *strings.Builder) {
 			writeFields(b, "        ", t.Fields)
 		}
 		writeFields(b, "    ", f.Fields)
+		if f.Bundle != nil && f.Bundle.Size >= sizeable {
+			fmt.Fprintf(b, "    largest: %s\n", artifact.Describe(f.Bundle.Largest))
+		}
 	}
 	for _, r := range p.Resources {
 		fmt.Fprintf(b, "%s %s %s", signs[r.Action], r.Kind, r.Name)
@@ -52,6 +56,9 @@ func (p *Plan) write(b *strings.Builder) {
 	}
 	fmt.Fprintf(b, "\n%s\n", p.summary())
 }
+
+// sizeable is the size from which a plan says what makes a bundle large.
+const sizeable = 10 * mayfly.MiB
 
 func (f FunctionChange) about() string {
 	switch {

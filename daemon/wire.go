@@ -127,6 +127,7 @@ func (n *Node) openControl() (err error) {
 	for _, t := range n.parts.triggers {
 		cfg.Triggers = append(cfg.Triggers, t)
 	}
+	cfg.Resources = append(cfg.Resources, granting{n.parts.grants})
 	for _, s := range n.parts.services {
 		cfg.Resources = append(cfg.Resources, s)
 	}
@@ -159,16 +160,23 @@ func (n *Node) firings(app mayfly.AppName, fn mayfly.FunctionName, now time.Time
 	return n.schedules.Upcoming(app, fn, now, 1)
 }
 
-// manifest is an app's live manifest, nil where it has none.
+// manifest is an app's manifest: the one that is being deployed, else the live
+// one; nil where it has none.
 func (n *Node) manifest(app mayfly.AppName) *mayfly.Manifest {
 	if n.control == nil {
 		return nil
 	}
-	a, err := n.control.State().App(app)
-	if err != nil {
-		return nil
-	}
-	return a.Manifest
+	return n.control.Manifest(app)
+}
+
+// granting makes a deploy's grants hold before its versions start: their
+// initialisation may use the services.
+type granting struct{ *identity.Authorizer }
+
+func (granting) Kind() string { return "grants" }
+
+func (g granting) Apply(_ context.Context, apps []*mayfly.Manifest) error {
+	return g.Authorizer.Apply(apps)
 }
 
 // nodeID names the node's cgroups and files on this machine.
