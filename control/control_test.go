@@ -229,11 +229,16 @@ func TestDeployOnlyWhatChanged(t *testing.T) {
 		t.Errorf("an unchanged app is deployed again: %s", r.Plan)
 	}
 	n.write("pay/app.py", "pay = 2")
-	n.deploy(Options{})
+	if said := n.deploy(Options{}).String(); !strings.HasSuffix(said, "\n0 to add, 1 to change, 0 to remove\n\nshop is live: pay version 2\n") {
+		t.Errorf("said: %q", said)
+	}
 	n.wantLive("cart:1 pay:2")
 	v, err := n.Version("shop", "pay", "", 0)
 	if err != nil || v.Number != 2 || v.Spec.Memory != 512*mayfly.MiB || v.Spec.On != nil || v.Deploy == "" {
 		t.Errorf("version %+v: %v", v, err)
+	}
+	if r := n.deploy(Options{}).String(); r != "app shop: no changes\n" {
+		t.Errorf("said of no change: %q", r)
 	}
 	// A trigger alone makes no version.
 	n.write("mayfly.yaml", strings.Replace(twoFunctions, "GET /cart", "POST /cart", 1))

@@ -2,6 +2,8 @@ package control
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -23,6 +25,36 @@ func (p *Plan) String() string {
 		fmt.Fprintf(&b, "\nwarning: %s\n", w)
 	}
 	return b.String()
+}
+
+// String is what a deploy did, for people.
+func (r *Result) String() string {
+	var b strings.Builder
+	switch {
+	case r.Plan == nil:
+	case !r.Changed:
+		b.WriteString(r.Plan.String())
+	default:
+		r.Plan.write(&b)
+		fmt.Fprintf(&b, "\n%s is live%s\n", r.Plan.App, r.versions())
+	}
+	for _, w := range r.Warnings {
+		if r.Changed {
+			fmt.Fprintf(&b, "\nwarning: %s\n", w)
+		}
+	}
+	return b.String()
+}
+
+func (r *Result) versions() string {
+	var words []string
+	for _, fn := range slices.Sorted(maps.Keys(r.Deployment.Versions)) {
+		words = append(words, fmt.Sprintf("%s version %d", fn, r.Deployment.Versions[fn]))
+	}
+	if len(words) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(words, ", ")
 }
 
 func (p *Plan) write(b *strings.Builder) {
