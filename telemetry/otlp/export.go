@@ -144,8 +144,21 @@ func (e *Exporter) Health() Health {
 	return h
 }
 
-// Run sends until ctx ends, and then what is left, once.
+// grace is how long the last sends may take after Run was told to end.
+const grace = 3 * time.Second
+
+// lingering is ctx, ended a little later, so that a request which is on its way
+// arrives.
+func lingering(ctx context.Context) (context.Context, context.CancelFunc) {
+	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
+	return late, func() { stop(); cancel() }
+}
+
+// Run sends until ctx ends, and then what is left.
 func (e *Exporter) Run(ctx context.Context) error {
+	late, cancel := lingering(ctx)
+	defer cancel()
 	tick, metrics := time.NewTicker(e.cfg.Every), time.NewTicker(e.cfg.MetricsEvery)
 	defer tick.Stop()
 	defer metrics.Stop()
@@ -153,17 +166,15 @@ func (e *Exporter) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
-			defer cancel()
-			e.sendMetrics(last)
-			e.flush(last)
+			e.sendMetrics(late)
+			e.flush(late)
 			return nil
 		case <-metrics.C:
-			e.sendMetrics(ctx)
+			e.sendMetrics(late)
 		case <-tick.C:
-			e.flush(ctx)
+			e.flush(late)
 		case <-e.wake:
-			e.flush(ctx)
+			e.flush(late)
 		}
 	}
 }
