@@ -7,6 +7,7 @@ import (
 	"github.com/mayfly-cloud/mayfly/engine"
 	"github.com/mayfly-cloud/mayfly/sandbox"
 	"github.com/mayfly-cloud/mayfly/sandbox/binary"
+	"github.com/mayfly-cloud/mayfly/sandbox/container"
 	"github.com/mayfly-cloud/mayfly/sandbox/httpserver"
 	"github.com/mayfly-cloud/mayfly/sandbox/node"
 	"github.com/mayfly-cloud/mayfly/sandbox/process"
@@ -21,11 +22,16 @@ import (
 	"github.com/mayfly-cloud/mayfly/trigger/dead"
 	triggerkv "github.com/mayfly-cloud/mayfly/trigger/kv"
 	"github.com/mayfly-cloud/mayfly/trigger/queue"
+	"github.com/mayfly-cloud/mayfly/trigger/webhook"
 )
 
 // runtimes is the driver of every runtime: one line each.
 func runtimes(c Config, l *process.Launcher) (map[mayfly.Runtime]sandbox.Driver, error) {
 	module, err := wasm.New(wasm.Config{Launcher: l, Dir: c.path("runtime", "wasm"), Log: c.Log})
+	if err != nil {
+		return nil, err
+	}
+	images, err := container.New(container.Config{Launcher: l, Dir: c.path("runtime", "container"), Log: c.Log})
 	if err != nil {
 		return nil, err
 	}
@@ -36,6 +42,7 @@ func runtimes(c Config, l *process.Launcher) (map[mayfly.Runtime]sandbox.Driver,
 		module,
 		binary.New(binary.Config{Launcher: l, Log: c.Log}),
 		httpserver.New(httpserver.Config{Launcher: l, Log: c.Log}),
+		images,
 	} {
 		drivers[d.Runtime()] = d
 	}
@@ -62,6 +69,7 @@ func (n *Node) catalogue(ctx context.Context) error {
 		Authz: p.grants, Changed: changes.Deliver, Log: c.Log,
 	})
 	n.schedules = cron.New(cron.Config{Records: marks, Acceptor: p.calls, Authorize: p.grants, Logger: c.Log})
+	n.hooks = webhook.New(webhook.Config{Acceptor: p.calls, Secrets: p.secrets, Logger: c.Log})
 	letters := dead.New(n.dead, map[string]dead.Revive{"function": p.calls.Revive, "queue": queues.Revive}, p.grants)
 	objects := triggerbucket.New(n.enqueue)
 	if n.buckets, err = bucket.Open(bucket.Config{Dir: c.path("buckets"), Authz: p.grants, Changed: objects.Deliver, Log: c.Log}); err != nil {
@@ -74,7 +82,7 @@ func (n *Node) catalogue(ctx context.Context) error {
 		return nil
 	})
 	p.services = append(p.services, p.secrets, stores, n.buckets)
-	p.triggers = append(p.triggers, queues, n.schedules, changes, objects)
+	p.triggers = append(p.triggers, queues, n.schedules, n.hooks, changes, objects)
 	p.api = append(p.api, n.telemetry, n.ledger, p.calls, p.secrets, stores, n.buckets, queues, n.schedules, letters)
 	return nil
 }

@@ -20,12 +20,14 @@ type Config struct {
 	API     string // public API and console; default 127.0.0.1:8081
 	S3      string // buckets; default 127.0.0.1:8082
 
-	NATS       string       // an external NATS by URL; default embedded
-	Durability string       // always (default): what is accepted is on disk; fast: within 100 ms
-	Memory     mayfly.Bytes // of all instances together; 0: no bound
-	Walls      string       // auto (default) or none
-	Dev        bool         // errors show user code; versions are dropped early
-	Version    string       // of this build
+	NATS        string            // an external NATS by URL; default embedded
+	Durability  string            // always (default): what is accepted is on disk; fast: within 100 ms
+	Memory      mayfly.Bytes      // of all instances together; 0: no bound
+	Walls       string            // auto (default) or none
+	Dev         bool              // errors show user code; versions are dropped early
+	OTLP        string            // a collector's base URL, to which all telemetry is sent as well; "" none
+	OTLPHeaders map[string]string // such as an API key
+	Version     string            // of this build
 
 	Log *slog.Logger
 }

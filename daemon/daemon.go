@@ -27,6 +27,7 @@ import (
 	"github.com/mayfly-cloud/mayfly/telemetry/prom"
 	"github.com/mayfly-cloud/mayfly/trigger"
 	"github.com/mayfly-cloud/mayfly/trigger/cron"
+	"github.com/mayfly-cloud/mayfly/trigger/webhook"
 )
 
 // Node is one running platform. New opens it, Run serves until its context
@@ -51,6 +52,7 @@ type Node struct {
 	api       *api.API
 	buckets   *bucket.Driver
 	schedules *cron.Driver
+	hooks     *webhook.Driver
 	stores    stores
 	parts     parts
 

@@ -7,12 +7,14 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/api"
 	"github.com/mayfly-cloud/mayfly/manifest"
 	"github.com/mayfly-cloud/mayfly/pool"
 	"github.com/mayfly-cloud/mayfly/sandbox/process"
+	"github.com/mayfly-cloud/mayfly/telemetry/otlp"
 	"github.com/mayfly-cloud/mayfly/web"
 )
 
@@ -83,6 +85,11 @@ func (n *Node) supported() manifest.Supported {
 func (n *Node) inside(who mayfly.Caller) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", n.api.Inside(who))
+	receiver := (&otlp.Receiver{Sink: n.telemetry, Metrics: n.metrics}).Handler(who)
+	mux.Handle("/otlp/", http.StripPrefix("/otlp", receiver))
+	for _, signal := range []string{"trace", "logs", "metrics"} {
+		mux.Handle("/opentelemetry.proto.collector."+signal+".v1."+strings.ToUpper(signal[:1])+signal[1:]+"Service/", receiver) // gRPC
+	}
 	return mux
 }
 

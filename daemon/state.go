@@ -77,6 +77,9 @@ func (n *Node) routes(s *control.State) []gateway.App {
 				}
 			}
 		}
+		for _, r := range n.hooks.Routes(a.Name) {
+			app.Routes = append(app.Routes, gateway.Route{Pattern: r.Pattern, Handler: r.Handler})
+		}
 		apps = append(apps, app)
 	}
 	return apps

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/api"
+	"github.com/mayfly-cloud/mayfly/artifact/image"
 	"github.com/mayfly-cloud/mayfly/control"
 	"github.com/mayfly-cloud/mayfly/event"
 	"github.com/mayfly-cloud/mayfly/gateway"
@@ -23,6 +24,7 @@ import (
 	"github.com/mayfly-cloud/mayfly/service"
 	"github.com/mayfly-cloud/mayfly/service/bucket"
 	"github.com/mayfly-cloud/mayfly/service/secret"
+	"github.com/mayfly-cloud/mayfly/telemetry/otlp"
 	"github.com/mayfly-cloud/mayfly/trigger"
 	"github.com/mayfly-cloud/mayfly/trigger/async"
 )
@@ -95,9 +97,28 @@ func (n *Node) wire(ctx context.Context) (err error) {
 		Node: n, Deploys: n.control, Invoker: n.invoker, Async: accept{n.parts.calls}, Tokens: n.tokens, Grants: n.parts.grants,
 		Parts: n.parts.api, Raw: n.raw(), Open: n.console(), Tmp: n.cfg.path("tmp"), Version: n.cfg.Version, Log: n.cfg.Log,
 	})
+	if err := n.export(); err != nil {
+		return err
+	}
 	n.subscribe()
 	n.gauges()
 	n.background()
+	return nil
+}
+
+// export sends telemetry to a collector, where one is configured.
+func (n *Node) export() error {
+	if n.cfg.OTLP == "" {
+		return nil
+	}
+	e, err := otlp.NewExporter(otlp.Export{
+		Endpoint: n.cfg.OTLP, Headers: n.cfg.OTLPHeaders, Metrics: n.metrics.Each, Node: nodeID(n.cfg.Data), Log: n.cfg.Log,
+	})
+	if err != nil {
+		return err
+	}
+	n.telemetry.Observe(e)
+	n.parts.runs("otlp export", e.Run)
 	return nil
 }
 
@@ -123,7 +144,7 @@ func (n *Node) background() {
 }
 
 func (n *Node) openControl() (err error) {
-	cfg := control.Config{Index: n.engine.Index(), Artifacts: n.stores.artifacts, Warmer: n.pool, Log: n.cfg.Log}
+	cfg := control.Config{Index: n.engine.Index(), Artifacts: n.stores.artifacts, Warmer: n.pool, Images: image.Fetcher{}, Log: n.cfg.Log}
 	for _, t := range n.parts.triggers {
 		cfg.Triggers = append(cfg.Triggers, t)
 	}
@@ -144,8 +165,10 @@ func (n *Node) doors() []process.Door {
 		Port: 9002,
 		Env:  []string{"MAYFLY_ENDPOINT=http://{addr}", "OTEL_EXPORTER_OTLP_ENDPOINT=http://{addr}/otlp"},
 		Serve: func(l net.Listener, who mayfly.Caller) {
-			s := &http.Server{Handler: n.inside(who), ReadHeaderTimeout: 10 * time.Second}
-			_ = s.Serve(l) // ends with the sandbox
+			s := &http.Server{Handler: n.inside(who), ReadHeaderTimeout: 10 * time.Second, Protocols: new(http.Protocols)}
+			s.Protocols.SetHTTP1(true)
+			s.Protocols.SetUnencryptedHTTP2(true) // OTLP over gRPC
+			_ = s.Serve(l)                        // ends with the sandbox
 		},
 	}, {
 		Port:  bucket.DoorPort,

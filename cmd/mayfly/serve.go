@@ -33,6 +33,8 @@ func (f *nodeFlags) add(cmd *cobra.Command, data string) {
 	fl.StringVar(&f.cfg.Durability, "durability", "always", "always: what is accepted is on disk; fast: within 100 ms")
 	fl.StringVar(&f.memory, "memory", "", "bound on the memory of all instances together, such as 4GiB (default: none)")
 	fl.StringVar(&f.cfg.Walls, "walls", "auto", "auto: all the isolation that the machine allows; none: ordinary processes")
+	fl.StringVar(&f.cfg.OTLP, "otlp", "", "an OpenTelemetry collector's URL, such as http://localhost:4318, to send logs, traces and metrics to as well")
+	fl.StringToStringVar(&f.cfg.OTLPHeaders, "otlp-header", nil, "headers for it, NAME=VALUE")
 	fl.StringVar(&f.logLevel, "log-level", "warn", "the daemon's own log: debug, info, warn, error")
 }
 
