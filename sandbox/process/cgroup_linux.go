@@ -72,11 +72,18 @@ func findHierarchies(node string, unified bool) *hierarchies {
 	return h
 }
 
-// useUnified makes this node's v2 folder, below the root or below the daemon's
-// own group, whichever grants more controllers.
+// useUnified makes this node's v2 folder where it grants most controllers:
+// below the root, beside the daemon's own group, or below that.
 func (h *hierarchies) useUnified(root, own, node string) {
+	own = filepath.Join(root, own)
 	var best string
-	for _, parent := range []string{root, filepath.Join(root, own)} {
+	for _, parent := range []string{root, filepath.Dir(own), own} {
+		if len(parent) < len(root) {
+			continue
+		}
+		if parent == own && own != root {
+			stepDown(own)
+		}
 		enable(parent)
 		dir := filepath.Join(parent, "mayfly-"+node)
 		if makeGroup(dir) != nil {
@@ -90,14 +97,35 @@ func (h *hierarchies) useUnified(root, own, node string) {
 		} else if dir != best {
 			removeGroup(dir)
 		}
+		if len(got) == len(wantedControllers) {
+			break
+		}
 	}
 	h.unified = best
 }
 
+// stepDown moves the daemon into a child of its group, where it is alone in it:
+// a v2 group has either processes or controllers for its children. systemd's
+// Delegate=yes gives a daemon such a group.
+func stepDown(own string) {
+	procs, err := os.ReadFile(filepath.Join(own, "cgroup.procs"))
+	pid := strconv.Itoa(os.Getpid())
+	if err != nil || strings.TrimSpace(string(procs)) != pid {
+		return
+	}
+	child := filepath.Join(own, "daemon")
+	if makeGroup(child) == nil {
+		put(child, "cgroup.procs", pid)
+	}
+}
+
+// wantedControllers are those that limits need.
+var wantedControllers = []string{"memory", "cpu", "pids"}
+
 // enable passes the controllers that cells need to dir's children, one by one:
 // some may not be there.
 func enable(dir string) {
-	for _, c := range []string{"memory", "cpu", "pids"} {
+	for _, c := range wantedControllers {
 		put(dir, "cgroup.subtree_control", "+"+c)
 	}
 }
@@ -370,7 +398,9 @@ func sweepGroups(node string) error {
 	for _, m := range cgroupMounts() {
 		parents := []string{m.dir}
 		if m.unified {
-			parents = append(parents, filepath.Join(m.dir, own[""]))
+			group := filepath.Join(m.dir, own[""])
+			parents = append(parents, group, filepath.Dir(group)) // the daemon may have stepped down
+			parents = append(parents, filepath.Dir(filepath.Dir(group)))
 		}
 		for _, parent := range parents {
 			errs = append(errs, sweepGroup(filepath.Join(parent, "mayfly-"+node)))

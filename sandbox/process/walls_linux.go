@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/sandbox"
 	"github.com/mayfly-cloud/mayfly/sandbox/process/egress"
 	"github.com/mayfly-cloud/mayfly/sandbox/process/shim"
@@ -70,59 +71,85 @@ func newWalls(cfg Config) (*walls, error) {
 	return w, nil
 }
 
-// open finds out what the machine allows, once, by making a first cell.
-// A nursery that died is replaced.
-func (w *walls) open(ctx context.Context) (*nursery, sandbox.Tier) {
+// buildTime bounds the first cell; some ten milliseconds are usual.
+const buildTime = time.Minute
+
+// open finds out what the machine allows, once, by making a first cell. The
+// nursery is nil where cells are not possible. One that died is replaced: that
+// this fails is an error, for no program is to run with less than the first.
+func (w *walls) open() (*nursery, sandbox.Tier, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed || w.opened && (w.nursery == nil || w.nursery.alive()) {
-		return w.nursery, w.tier
+		return w.nursery, w.tier, nil
 	}
+	again := w.opened
 	w.shut()
 	w.opened = true
 	if w.cfg.Walls == WallsNone {
 		w.tier = plainTier("walls are switched off by configuration")
-		return nil, w.tier
+		return nil, w.tier, nil
 	}
-	why, err := w.build(ctx)
+	why, err := w.build()
+	if err != nil && again {
+		w.opened = false
+		return nil, w.tier, mayfly.Errorf(mayfly.Unavailable, "start sandbox", "sandboxes were possible and are not any more: %w", err)
+	}
 	if err != nil {
-		w.shut()
 		w.cfg.Log.Warn("functions run without walls", slog.String("why", why), slog.Any("error", err))
 		w.tier = plainTier(why)
 	}
-	return w.nursery, w.tier
+	return w.nursery, w.tier, nil
 }
 
 // level is the tier of this machine.
 func (w *walls) level() sandbox.Tier {
-	_, tier := w.open(context.Background())
+	_, tier, _ := w.open()
 	return tier
 }
 
 // build makes the nursery and a first cell for the stock.
-func (w *walls) build(ctx context.Context) (why string, err error) {
-	b, err := newBase(filepath.Join(w.cfg.Dir, "root"))
-	if err != nil {
-		return "the scratch folder cannot be written", err
-	}
+func (w *walls) build() (why string, err error) {
 	if w.filters, err = newFilters(); err != nil {
 		return "the system call filter is broken", err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), buildTime)
+	defer cancel()
+	groups := findHierarchies(w.node, !w.v1)
+	if err = w.breed(ctx, groups); err != nil && groups.unified != "" {
+		// A group may be writable and still not take processes.
+		w.shut()
+		if w.breed(ctx, findHierarchies(w.node, false)) == nil {
+			err = nil
+		}
+	}
+	if err != nil {
+		w.shut()
+		return whyNot(err), err
+	}
+	w.tier = tierOf(w.nursery)
+	return "", nil
+}
+
+// breed makes the nursery and its first cell.
+func (w *walls) breed(ctx context.Context, groups *hierarchies) error {
+	b, err := newBase(filepath.Join(w.cfg.Dir, "root"))
+	if err != nil {
+		return err
 	}
 	var ports []int
 	for _, d := range w.cfg.Doors {
 		ports = append(ports, d.Port)
 	}
-	groups := findHierarchies(w.node, !w.v1)
 	if w.nursery, err = newNursery(ctx, b, groups, ports, w.cfg.Log); err != nil {
-		return whyNot(err), err
+		groups.remove()
+		return err
 	}
 	first, err := w.nursery.cell(ctx, w.name(), w.nursery.takeUsers())
-	if err != nil {
-		return whyNot(err), err
+	if err == nil {
+		w.stock = append(w.stock, first)
 	}
-	w.stock = append(w.stock, first)
-	w.tier = tierOf(w.nursery)
-	return "", nil
+	return err
 }
 
 // name is a fresh name of a cell.
@@ -190,7 +217,10 @@ func (w *walls) run(ctx context.Context) error {
 }
 
 func (w *walls) refill(ctx context.Context) error {
-	n, _ := w.open(ctx)
+	n, _, err := w.open()
+	if err != nil {
+		return err
+	}
 	for n != nil && ctx.Err() == nil {
 		w.mu.Lock()
 		full, name := w.closed || len(w.stock) >= w.cfg.Stock, w.name()
@@ -245,7 +275,10 @@ func (w *walls) close() {
 
 // start starts cmd for p in a cell, or plainly where there are none.
 func (w *walls) start(ctx context.Context, p *Process, cmd Command) error {
-	n, tier := w.open(ctx)
+	n, tier, err := w.open()
+	if err != nil {
+		return err
+	}
 	p.tier = tier
 	if n == nil {
 		return startPlain(p, cmd)

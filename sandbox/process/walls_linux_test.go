@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/sandbox"
@@ -184,6 +185,62 @@ func TestKilledDaemon(t *testing.T) {
 				t.Errorf("the next daemon left %+v", n)
 			}
 		})
+	}
+}
+
+// TestKeeperKilled ends the processes that all cells come from: programs end,
+// and the next one has new walls.
+func TestKeeperKilled(t *testing.T) {
+	l := walledLauncher(t, Config{})
+	p := startProbe(t, l, "count", nil)
+	for _, pid := range descendants(t, os.Getpid()) {
+		if strings.HasPrefix(readAll(t, "/proc/"+strconv.Itoa(pid)+"/comm"), "mayfly-keeper") {
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+	waitDone(t, p)
+	eventually(t, "the nursery is gone", func() bool {
+		l.walls.mu.Lock()
+		defer l.walls.mu.Unlock()
+		return !l.walls.nursery.alive()
+	})
+	if out, _ := run(t, l, "echo $$", nil); out != "2" {
+		t.Errorf("printed %q, want the first process id of a cell", out)
+	}
+}
+
+// TestUnifiedLimits writes the files of version 2, which this machine may not
+// have, into a folder.
+func TestUnifiedLimits(t *testing.T) {
+	h := &hierarchies{unified: t.TempDir(), v2: map[string]bool{"memory": true, "cpu": true, "pids": true}}
+	g, err := h.newGroup("c1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.limit(512*mayfly.MiB, 99); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.freeze(true); err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]string{
+		"memory.max": "536870912", "memory.swap.max": "0", "memory.oom.group": "1", "pids.max": "99", "cpu.max": "100000 100000", "cpu.weight": "28", "cgroup.freeze": "1",
+	} {
+		path := filepath.Join(g.unified(), file)
+		if err := os.Chmod(path, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := readAll(t, path); got != want {
+			t.Errorf("%s has %q, want %q", file, got, want)
+		}
+	}
+	for file, content := range map[string]string{"memory.events": "low 0\noom_kill 1\n", "memory.peak": "7\n", "memory.current": "5\n", "cpu.stat": "usage_usec 9\n"} {
+		if err := os.WriteFile(filepath.Join(g.unified(), file), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if u := g.usage(); u.Memory != 5 || u.MemoryPeak != 7 || u.CPU != 9*time.Microsecond || !g.killedForMemory() {
+		t.Errorf("usage %+v", u)
 	}
 }
 
