@@ -411,6 +411,9 @@ func TestBuildFailures(t *testing.T) {
 			t.Errorf("%q: %v", c.o.Build, err)
 		}
 	}
+	if _, err := s.Pack(t.Context(), src, Options{Build: "no-such-compiler a"}); mayfly.CodeOf(err) != mayfly.Unavailable {
+		t.Errorf("a build whose command is not there: %v", err)
+	}
 	if _, err := s.Pack(t.Context(), filepath.Join(src, "a"), Options{Build: "true"}); mayfly.CodeOf(err) != mayfly.Invalid {
 		t.Errorf("a build of one file: %v", err)
 	}

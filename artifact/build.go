@@ -125,8 +125,12 @@ func copyFile(f file, target string) error {
 	return errors.Join(err, os.Chtimes(target, info.ModTime(), info.ModTime()))
 }
 
+// notFound is the exit status of a shell whose command does not exist.
+const notFound = 127
+
 // runBuild runs the command in dir. All that it started is ended with it. The
-// error of a failed command says the end of its output.
+// error of a failed command says the end of its output; it is Unavailable where
+// the command does not exist, Invalid otherwise.
 func runBuild(ctx context.Context, dir string, o Options) error {
 	timeout := o.Timeout
 	if timeout == 0 {
@@ -157,6 +161,8 @@ func runBuild(ctx context.Context, dir string, o Options) error {
 		return mayfly.Errorf(mayfly.Invalid, "", "the build %q took longer than %s and was ended%s", o.Build, mayfly.Duration(timeout), tail.said())
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case cmd.ProcessState != nil && cmd.ProcessState.ExitCode() == notFound:
+		return mayfly.Errorf(mayfly.Unavailable, "", "the build %q needs a program that this machine lacks; install it%s", o.Build, tail.said())
 	case err != nil:
 		return mayfly.Errorf(mayfly.Invalid, "", "the build %q failed: %v%s", o.Build, err, tail.said())
 	}

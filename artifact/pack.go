@@ -33,7 +33,8 @@ var errChanged = errors.New("changed while it was being packed")
 
 // Pack makes a bundle of a folder, an archive (.zip, .tar, .tar.gz, .tgz,
 // .tar.zst) or a single file, and returns the one that the store has where
-// nothing changed. Errors about the source are Invalid or TooLarge.
+// nothing changed. Errors about the source are Invalid or TooLarge, Unavailable
+// where its build needs a program that is not there.
 func (s *Store) Pack(ctx context.Context, src string, o Options) (Bundle, error) {
 	for try := 1; ; try++ {
 		b, err := s.pack(ctx, src, o)

@@ -608,6 +608,20 @@ func TestLackingRuntime(t *testing.T) {
 	}
 }
 
+func TestLackingBuildTool(t *testing.T) {
+	n := newNode(t)
+	n.shop()
+	n.write("mayfly.yaml", strings.Replace(twoFunctions, "source: ./pay", "source: ./pay, build: no-such-compiler", 1))
+	if _, err := n.Deploy(t.Context(), Local(n.dir), Options{}); mayfly.CodeOf(err) != mayfly.Unavailable {
+		t.Errorf("error %v", err)
+	}
+	r := n.deploy(Options{Lenient: true})
+	n.wantLive("cart:1")
+	if len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "needs a program that this machine lacks") {
+		t.Errorf("warnings %v", r.Warnings)
+	}
+}
+
 func TestSubscribersAndRun(t *testing.T) {
 	n := newNode(t)
 	n.shop()

@@ -28,7 +28,8 @@ type Options struct {
 	Hold   bool
 
 	// Lenient is for development: functions whose runtime this machine lacks are
-	// deployed with a warning, and an image's name is looked up once.
+	// deployed with a warning, those whose build needs a program that it lacks are
+	// left out with one, and an image's name is looked up once.
 	Lenient bool
 }
 

@@ -102,14 +102,31 @@ func (c *Control) plan(ctx context.Context, src *Source, doc *manifest.Document,
 	if lenient {
 		found = c.remembered // every save deploys: a registry is asked once
 	}
-	bundles, err := (&packer{store: c.cfg.Artifacts, images: found, parallel: c.cfg.Parallel, report: r}).all(ctx, src, doc.Manifest)
-	if err != nil {
+	p := &packer{store: c.cfg.Artifacts, images: found, parallel: c.cfg.Parallel, report: r}
+	bundles, failed := p.all(ctx, src, doc.Manifest)
+	if lenient {
+		warnings = append(warnings, leaveOut(doc.Manifest, failed)...)
+	}
+	if err := allOf(ctx, failed); err != nil {
 		return nil, err
 	}
 	base := c.State().apps[doc.Manifest.App]
-	p := compare(doc.Manifest, bundles, base)
-	p.Warnings = warnings
-	return p, nil
+	plan := compare(doc.Manifest, bundles, base)
+	plan.Warnings = warnings
+	return plan, nil
+}
+
+// leaveOut takes functions out of a manifest whose build needs a program that
+// this machine lacks, and says which.
+func leaveOut(m *mayfly.Manifest, failed map[mayfly.FunctionName]error) (warnings []string) {
+	for _, name := range slices.Sorted(maps.Keys(failed)) {
+		if mayfly.CodeOf(failed[name]) == mayfly.Unavailable {
+			warnings = append(warnings, failed[name].Error())
+			delete(failed, name)
+			delete(m.Functions, name)
+		}
+	}
+	return warnings
 }
 
 // check asks everybody who acts on a manifest, and joins what they say.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -79,10 +81,11 @@ type packer struct {
 	report   *report
 }
 
-// all packs every function, several at once, and returns all failures together.
-func (p *packer) all(ctx context.Context, src *Source, m *mayfly.Manifest) (map[mayfly.FunctionName]artifact.Bundle, error) {
+// all packs every function, several at once, and returns what failed by
+// function.
+func (p *packer) all(ctx context.Context, src *Source, m *mayfly.Manifest) (map[mayfly.FunctionName]artifact.Bundle, map[mayfly.FunctionName]error) {
 	var mu sync.Mutex
-	bundles, failed := map[mayfly.FunctionName]artifact.Bundle{}, []error{}
+	bundles, failed := map[mayfly.FunctionName]artifact.Bundle{}, map[mayfly.FunctionName]error{}
 	var g errgroup.Group
 	g.SetLimit(p.parallel)
 	for name, fn := range m.Functions {
@@ -91,17 +94,15 @@ func (p *packer) all(ctx context.Context, src *Source, m *mayfly.Manifest) (map[
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				failed = append(failed, mayfly.Errorf(mayfly.CodeOf(err), "function "+string(name), "%w", err))
+				failed[name] = mayfly.Errorf(mayfly.CodeOf(err), "function "+string(name), "%w", err)
+			} else {
+				bundles[name] = b
 			}
-			bundles[name] = b
 			return nil
 		})
 	}
 	_ = g.Wait()
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	return bundles, together(failed)
+	return bundles, failed
 }
 
 func (p *packer) one(ctx context.Context, src *Source, name mayfly.FunctionName, fn *mayfly.Function) (artifact.Bundle, error) {
@@ -114,6 +115,14 @@ func (p *packer) one(ctx context.Context, src *Source, name mayfly.FunctionName,
 		p.report.say(Progress{Stage: StagePacked, Function: name})
 	}
 	return b, err
+}
+
+// allOf is one error for the failures of several functions, nil for none.
+func allOf(ctx context.Context, failed map[mayfly.FunctionName]error) error {
+	if len(failed) > 0 && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return together(slices.Collect(maps.Values(failed)))
 }
 
 // together joins failures of several functions into one error that says each;

@@ -154,8 +154,8 @@ func Send(ctx context.Context, dir string, store *artifact.Store, w io.Writer, p
 	}
 	local := &mayfly.Manifest{App: doc.Manifest.App, Functions: maps.Clone(doc.Manifest.Functions)}
 	maps.DeleteFunc(local.Functions, func(_ mayfly.FunctionName, fn *mayfly.Function) bool { return src.isReference(fn) })
-	bundles, err := (&packer{store: store, parallel: 2, report: newReport(progress)}).all(ctx, src, local)
-	if err != nil {
+	bundles, failed := (&packer{store: store, parallel: 2, report: newReport(progress)}).all(ctx, src, local)
+	if err := allOf(ctx, failed); err != nil {
 		return err
 	}
 	z, err := zstd.NewWriter(w, zstd.WithEncoderConcurrency(1))
