@@ -1,0 +1,127 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/artifact"
+)
+
+func TestSendAndReceive(t *testing.T) {
+	n := newNode(t)
+	n.shop()
+	n.write("mayfly.yaml", twoFunctions+"topics: {t: {schema: ./s.json}}\ndatabases: {d: {migrations: m}}\n")
+	n.write("s.json", `{"type": "object"}`)
+	n.write("m/001_a.sql", "select 1")
+	n.write("m/notes.txt", "no")
+	n.write("secret.txt", "stays here")
+	n.write("mayfly.yaml", strings.Replace(twoFunctions, "source: ./pay", "source: ./pay, build: echo pay = 9 > app.py", 1)+
+		"topics: {t: {schema: ./s.json}}\ndatabases: {d: {migrations: m}}\n")
+	local, err := artifact.New(artifact.Config{Dir: filepath.Join(t.TempDir(), "local"), NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _, _ = local.Sweep(context.Background(), func(string) bool { return false }) }()
+	var sent bytes.Buffer
+	var stages []Stage
+	if err := Send(t.Context(), n.dir, local, &sent, func(p Progress) { stages = append(stages, p.Stage) }); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(stages, StageBuilding) {
+		t.Errorf("stages %v", stages)
+	}
+	tmp := t.TempDir()
+	src, err := Receive(t.Context(), &sent, tmp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(src.Dir, "secret.txt")); err == nil {
+		t.Error("a file that no function has was sent")
+	}
+	r, err := n.Deploy(t.Context(), src, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := r.Plan.manifest
+	if string(m.Topics["t"].SchemaBody) != `{"type":"object"}` || len(m.Databases["d"].MigrationFiles) != 1 {
+		t.Errorf("manifest %+v", m)
+	}
+	v, err := n.Version("shop", "pay", "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, _ := n.cfg.Artifacts.Dir(v.Digest)
+	if data, _ := os.ReadFile(filepath.Join(dir, "app.py")); string(data) != "pay = 9\n" {
+		t.Errorf("built %q", data)
+	}
+	if err := errors.Join(src.Close(), src.Close()); err != nil {
+		t.Error(err)
+	}
+	if left, _ := os.ReadDir(tmp); len(left) > 0 {
+		t.Error("the received folder is left")
+	}
+	// The same app from its folder is no change.
+	if r := n.deploy(Options{}); r.Changed {
+		t.Errorf("the same app, sent and local, differs: %s", r.Plan)
+	}
+	if _, err := Receive(t.Context(), strings.NewReader("junk, and enough of it to look like something"), tmp); mayfly.CodeOf(err) != mayfly.Invalid {
+		t.Errorf("junk: %v", err)
+	}
+}
+
+// registry has one image under one name.
+type registry struct{ asked int }
+
+func (r *registry) Fetch(_ context.Context, ref, dir string) error {
+	r.asked++
+	if ref != "registry.test/shop:1" {
+		return mayfly.Errorf(mayfly.Invalid, "", "there is no image %s", ref)
+	}
+	return writeText(dir, "app.py", "an image's index")
+}
+
+func TestImagesByReference(t *testing.T) {
+	n := newNode(t)
+	n.write("mayfly.yaml", "app: shop\nfunctions:\n  web: {runtime: container, source: registry.test/shop:1}\n")
+	if _, err := n.Deploy(t.Context(), Local(n.dir), Options{}); mayfly.CodeOf(err) != mayfly.Invalid {
+		t.Errorf("without a registry: %v", err)
+	}
+	images := &registry{}
+	n.images = images
+	n.open(n.cfg.Artifacts)
+	for range 3 {
+		n.deploy(Options{Lenient: true})
+	}
+	if images.asked != 1 {
+		t.Errorf("lenient deploys asked %d times", images.asked)
+	}
+	n.deploy(Options{})
+	n.deploy(Options{})
+	if images.asked != 3 {
+		t.Errorf("deploys asked %d times in all", images.asked)
+	}
+	n.wantLive("web:1")
+	local, err := artifact.New(artifact.Config{Dir: filepath.Join(t.TempDir(), "local"), NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sent bytes.Buffer
+	if err := Send(t.Context(), n.dir, local, &sent, nil); err != nil {
+		t.Fatal(err)
+	}
+	src, err := Receive(t.Context(), &sent, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	if r, err := n.Deploy(t.Context(), src, Options{}); err != nil || r.Changed {
+		t.Errorf("sent: %+v %v", r, err)
+	}
+}
