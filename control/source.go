@@ -87,6 +87,8 @@ func (s *Source) bundle(ctx context.Context, store *artifact.Store, images *imag
 		return store.Pack(ctx, s.packedPath(name), artifact.Options{})
 	case fn.Runtime == mayfly.Container:
 		return store.Pack(ctx, s.path(fn), artifact.Options{Raw: true})
+	case s.temp && fn.Build != "":
+		return artifact.Bundle{}, mayfly.Errorf(mayfly.Invalid, "", "a node runs no build of an app that it is sent; mayfly deploy builds before it sends")
 	}
 	o.Build = fn.Build
 	if fn.Runtime == mayfly.Binary {

@@ -1,9 +1,11 @@
 package control
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -73,6 +75,44 @@ func TestSendAndReceive(t *testing.T) {
 	}
 	if _, err := Receive(t.Context(), strings.NewReader("junk, and enough of it to look like something"), tmp); mayfly.CodeOf(err) != mayfly.Invalid {
 		t.Errorf("junk: %v", err)
+	}
+}
+
+// TestReceivedSourcesAreNotBuilt sends a plain folder by hand: it deploys, but
+// commands in it do not run on the node.
+func TestReceivedSourcesAreNotBuilt(t *testing.T) {
+	n := newNode(t)
+	ran := filepath.Join(t.TempDir(), "ran")
+	for build, want := range map[string]mayfly.Code{"": "", "build: touch " + ran: mayfly.Invalid} {
+		var sent bytes.Buffer
+		w := tar.NewWriter(&sent)
+		for name, text := range map[string]string{
+			"mayfly.yaml": "app: shop\nfunctions:\n  f:\n    runtime: python\n    source: ./f\n    handler: app.handler\n    " + build + "\n",
+			"f/app.py":    "x = 1",
+		} {
+			if err := w.WriteHeader(&tar.Header{Name: name, Size: int64(len(text)), Mode: 0o644}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.WriteString(w, text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		src, err := Receive(t.Context(), &sent, t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := n.Deploy(t.Context(), src, Options{}); mayfly.CodeOf(err) != want {
+			t.Errorf("%q: %v", build, err)
+		}
+		if err := src.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := os.Stat(ran); err == nil {
+		t.Error("a command of a received app ran")
 	}
 }
 
