@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -188,43 +187,4 @@ func (s *session) idleMany(ctx context.Context, t *table) error {
 	t.memory(name, n.pid())
 	t.row(name).Note = fmt.Sprintf("deployed and ready in %.1f s", n.took.Seconds())
 	return n.mustAnswer(ctx, fmt.Sprintf("/f%d", manyFunctions/2))
-}
-
-// statusKiB reads a line of /proc/PID/status; 0 where there is none.
-func statusKiB(pid int, name string) float64 {
-	return lineKiB(fmt.Sprintf("/proc/%d/status", pid), name)
-}
-
-func rollupKiB(pid int, name string) float64 {
-	return lineKiB(fmt.Sprintf("/proc/%d/smaps_rollup", pid), name)
-}
-
-func lineKiB(path, name string) float64 {
-	for line := range strings.Lines(readText(path)) {
-		if rest, ok := strings.CutPrefix(line, name+":"); ok {
-			v, _ := strconv.ParseFloat(strings.Fields(rest)[0], 64)
-			return v
-		}
-	}
-	return 0
-}
-
-// descendantsPSS is the proportional memory, in KiB, of all processes below pid.
-func descendantsPSS(pid int) float64 {
-	children := map[int][]int{}
-	entries, _ := os.ReadDir("/proc")
-	for _, e := range entries {
-		id, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		parent := int(lineKiB(fmt.Sprintf("/proc/%d/status", id), "PPid"))
-		children[parent] = append(children[parent], id)
-	}
-	sum := 0.0
-	for todo := children[pid]; len(todo) > 0; todo = todo[1:] {
-		sum += rollupKiB(todo[0], "Pss")
-		todo = append(todo, children[todo[0]]...)
-	}
-	return sum
 }

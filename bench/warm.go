@@ -9,6 +9,7 @@ import (
 type target struct {
 	label, addr, path string
 	peer              string // the row to compare with
+	pid               int    // the daemon, or the peer
 }
 
 func benchWarm(ctx context.Context, s *session, t *table) error {
@@ -55,11 +56,11 @@ func benchWarm(ctx context.Context, s *session, t *table) error {
 func (s *session) targets(n *node, peers []*peer, functions []function) []target {
 	var out []target
 	for _, p := range peers {
-		out = append(out, target{label: p.name, addr: p.addr, path: "/"})
+		out = append(out, target{label: p.name, addr: p.addr, path: "/", pid: p.cmd.Process.Pid})
 	}
 	beside := map[string]string{"node": "node http", "python": "python http.server", "python-heavy": "python http.server"}
 	for _, f := range functions {
-		c := target{label: f.label, addr: n.gateway(), path: "/" + f.name, peer: "net/http"}
+		c := target{label: f.label, addr: n.gateway(), path: "/" + f.name, peer: "net/http", pid: n.pid()}
 		if p := beside[f.name]; p != "" {
 			c.peer = p
 		}
@@ -72,9 +73,14 @@ func (s *session) warmRound(ctx context.Context, t *table, c target) {
 	row := t.row(c.label)
 	one := load{addr: c.addr, request: get(c.path), connections: 1, duration: s.duration / 2}.run(ctx)
 	row.times(&one.latency)
+	before, below := cpuTime(c.pid), descendantsCPU(c.pid)
 	many := load{addr: c.addr, request: get(c.path), connections: 32, duration: s.duration}.run(ctx)
 	row.add("calls/s at 32", "", many.rate())
 	row.add("p99 at 32", "ms", millis(many.latency.quantile(0.99)))
+	if calls := float64(many.requests); calls > 0 {
+		row.add("CPU/call", "µs", float64((cpuTime(c.pid)-before).Microseconds())/calls)
+		row.add("of functions", "µs", max(0, float64((descendantsCPU(c.pid)-below).Microseconds())/calls))
+	}
 	if rate, ok := s.wrk(ctx, c.addr, c.path, 32); ok {
 		row.add("wrk at 32", "", rate)
 	}
