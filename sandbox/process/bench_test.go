@@ -3,6 +3,7 @@ package process
 import (
 	"context"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 )
@@ -128,5 +129,37 @@ func BenchmarkDial(b *testing.B) {
 			conn.Close()
 			return time.Since(began)
 		}
+	})
+}
+
+// BenchmarkBurst is 200 programs asked for at once, until all run.
+func BenchmarkBurst(b *testing.B) {
+	l := benchLauncher(b, WallsAuto, -1)
+	measure(b, func() time.Duration {
+		const n = 200
+		began := time.Now()
+		var all sync.WaitGroup
+		started := make([]*Process, n)
+		for i := range n {
+			all.Go(func() {
+				cmd := Command{Path: "/bin/sleep", Args: []string{"1000"}}
+				cmd.Who = who
+				p, err := l.Start(b.Context(), cmd)
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				started[i] = p
+			})
+		}
+		all.Wait()
+		took := time.Since(began)
+		for _, p := range started {
+			if p != nil {
+				all.Go(p.Close)
+			}
+		}
+		all.Wait()
+		return took
 	})
 }

@@ -43,9 +43,9 @@ func (a *answer) close() {
 
 // exitEvent is how a cell's program ended.
 type exitEvent struct {
-	status unix.WaitStatus
-	cpuMicros,
-	peakKiB uint64
+	status    unix.WaitStatus
+	cpuMicros uint64
+	peakKiB   uint64
 }
 
 // errGone means that the other side of a channel is not there any more.

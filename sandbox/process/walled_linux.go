@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/sandbox"
 	"github.com/mayfly-cloud/mayfly/sandbox/process/shim"
 )
@@ -143,8 +144,9 @@ func (h *walled) watch(p *Process, out *output) {
 	ended := h.ended()
 	h.mu.Lock()
 	h.gone = true
-	if e := h.cell.control.exit; e != nil && usage.CPU == 0 {
-		usage.CPU = time.Duration(e.cpuMicros) * time.Microsecond
+	if e := h.cell.control.exit; e != nil { // where cgroups did not count
+		usage.CPU = cmp.Or(usage.CPU, time.Duration(e.cpuMicros)*time.Microsecond)
+		usage.MemoryPeak = cmp.Or(usage.MemoryPeak, mayfly.Bytes(e.peakKiB)*mayfly.KiB)
 	}
 	usage.Memory = 0
 	h.last = usage
@@ -213,7 +215,12 @@ func (h *walled) usage() sandbox.Usage {
 	if h.gone {
 		return h.last
 	}
-	return h.cell.group.usage()
+	u := h.cell.group.usage()
+	if u.CPU == 0 || u.Memory == 0 { // no cgroup counts it: the program alone
+		own := usageOf(h.host, sandbox.Usage{})
+		u.CPU, u.Memory, u.MemoryPeak = cmp.Or(u.CPU, own.CPU), cmp.Or(u.Memory, own.Memory), cmp.Or(u.MemoryPeak, own.MemoryPeak)
+	}
+	return u
 }
 
 func (h *walled) dial(ctx context.Context, port int) (net.Conn, error) {

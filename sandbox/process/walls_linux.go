@@ -345,17 +345,21 @@ func landlockScopes() uint64 {
 // whyNot is what keeps a machine from having walls, for a newcomer.
 func whyNot(err error) string {
 	var step *stepError
-	switch {
-	case !errors.As(err, &step):
-		return "sandboxes could not be set up: " + err.Error()
-	case step.step == "create namespaces" && (step.errno == unix.EPERM || step.errno == unix.ENOSPC):
-		return "this machine does not let the daemon create namespaces; allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns=0; in Docker: --privileged), or run it as root"
-	case step.errno == unix.ENOSYS:
-		return "the kernel is too old or a container forbids a needed system call (" + step.step + "); Linux 5.12 is needed"
-	case step.step == "mount /proc":
-		return "the daemon runs in a container that hides parts of /proc, so that sandboxes cannot have their own; start that container with --security-opt systempaths=unconfined"
+	where, errno := "start keeper", unix.Errno(0)
+	if errors.As(err, &step) {
+		where, errno = step.step, step.errno
+	} else {
+		errors.As(err, &errno)
 	}
-	return "sandboxes could not be set up: " + step.Error()
+	switch {
+	case where == "mount /proc" && errno == unix.EPERM:
+		return "the daemon runs in a container that hides parts of /proc, so that sandboxes cannot have their own; start that container with --security-opt systempaths=unconfined"
+	case errno == unix.EPERM || errno == unix.EACCES || errno == unix.ENOSPC:
+		return "this machine does not let the daemon make namespaces (" + where + "); allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces=10000, kernel.apparmor_restrict_unprivileged_userns=0; in Docker --privileged), or run the daemon as root"
+	case errno == unix.ENOSYS:
+		return "the kernel is too old, or a container forbids a needed system call (" + where + "); Linux 5.12 is needed"
+	}
+	return "sandboxes could not be set up: " + err.Error()
 }
 
 // programLimits adds the limits of a program besides its cgroup's. None is
