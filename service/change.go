@@ -42,3 +42,16 @@ type ObjectChange struct {
 	ETag    string
 	Version string // of a bucket with versioning
 }
+
+// RowChange is one committed change of a table that functions listen to. Old is
+// nil for an insert, New for a delete; both are JSON objects by column, in which
+// a blob is {"$hex": "…"}.
+type RowChange struct {
+	Position int64 // grows with the order of commits in one database
+	App      mayfly.AppName
+	Database string
+	Table    string
+	Event    string // insert, update or delete
+	Time     time.Time
+	Old, New []byte
+}

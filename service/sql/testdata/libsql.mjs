@@ -1,0 +1,40 @@
+// Drives an unmodified @libsql/client against the URL in the first argument.
+import { createClient } from '@libsql/client'
+import assert from 'node:assert'
+
+const db = createClient({ url: process.argv[2], intMode: 'number' })
+await db.execute('create table t (id integer primary key, name text not null, at datetime, data blob)')
+const inserted = await db.execute({ sql: 'insert into t (name, at, data) values (?, ?, ?)', args: ['one', '2026-01-02 03:04:05', new Uint8Array([1, 2, 255])] })
+assert.equal(inserted.rowsAffected, 1)
+assert.equal(inserted.lastInsertRowid, 1n)
+await db.execute({ sql: 'insert into t (name) values (:n)', args: { n: "it's" } })
+const all = await db.execute('select * from t order by id')
+assert.deepEqual(all.columns, ['id', 'name', 'at', 'data'])
+assert.equal(all.rows[0].at, '2026-01-02 03:04:05')
+assert.deepEqual(new Uint8Array(all.rows[0].data), new Uint8Array([1, 2, 255]))
+assert.equal(all.rows[1].name, "it's")
+
+const tx = await db.transaction('write')
+await tx.execute("insert into t (name) values ('rolled back')")
+assert.equal((await tx.execute('select count(*) as n from t')).rows[0].n, 3)
+await tx.rollback()
+assert.equal((await db.execute('select count(*) as n from t')).rows[0].n, 2)
+
+const tx2 = await db.transaction('write')
+await tx2.execute("insert into t (name) values ('kept')")
+await tx2.commit()
+const tx3 = await db.transaction('read')
+assert.equal((await tx3.execute('select count(*) as n from t')).rows[0].n, 3)
+await assert.rejects(tx3.execute("insert into t (name) values ('no')"))
+tx3.close()
+
+await assert.rejects(db.batch(["insert into t (name) values ('b1')", 'insert into t (name) values (null)'], 'write'), e => e.code.startsWith('SQLITE_CONSTRAINT'))
+assert.equal((await db.execute('select count(*) as n from t')).rows[0].n, 3)
+await db.batch(["insert into t (name) values ('b1')", { sql: 'insert into t (name) values (?)', args: ['b2'] }], 'write')
+await db.executeMultiple("insert into t (name) values ('m1'); insert into t (name) values ('m;2');")
+await db.migrate(['create table u (x)', 'alter table u add column y'])
+assert.equal((await db.execute('select count(*) as n from t')).rows[0].n, 7)
+await assert.rejects(db.execute('select * from nowhere'), e => /no such table/.test(e.message))
+await assert.rejects(db.execute("attach database '/tmp/other.db' as o"))
+db.close()
+console.log('ok')
