@@ -152,6 +152,7 @@ func (n *Node) openControl() (err error) {
 	for _, s := range n.parts.services {
 		cfg.Resources = append(cfg.Resources, s)
 	}
+	cfg.Abandon = func([]*mayfly.Version) { n.pool.Keep(n.control.State().Live()) }
 	cfg.Supported = n.supported()
 	if n.control, err = control.New(cfg); err == nil {
 		n.closing(n.control.Close)
