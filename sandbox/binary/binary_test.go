@@ -3,6 +3,7 @@ package binary
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +23,12 @@ import (
 // bundles is where this run's bundles are; every launcher may show them.
 var bundles string
 
+// launcher starts the programs of all tests.
+var launcher = sync.OnceValues(func() (*process.Launcher, error) {
+	dir := filepath.Join(bundles, "launcher")
+	return process.New(process.Config{Dir: dir, Bundles: bundles, Node: filepath.Base(bundles)})
+})
+
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "binary-test")
 	if err != nil {
@@ -29,10 +36,19 @@ func TestMain(m *testing.M) {
 	}
 	os.Chmod(dir, 0o755)
 	bundles = dir
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		os.RemoveAll(dir)
-		os.Exit(code)
-	}))
+	l, err := launcher()
+	if err != nil {
+		panic(err)
+	}
+	l.Tier() // finds out what this machine allows, once
+	code := m.Run()
+	l.Close()
+	os.RemoveAll(dir)
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 // lambdaDir is a bundle with the program of testdata/lambda, made with the
@@ -52,19 +68,12 @@ var lambdaDir = sync.OnceValues(func() (string, error) {
 
 func newDriver(t testing.TB) *Driver {
 	t.Helper()
-	dir, err := os.MkdirTemp(bundles, "node")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := process.New(process.Config{Dir: dir, Bundles: bundles, Node: filepath.Base(dir)})
+	l, err := launcher()
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := New(Config{Launcher: l})
-	t.Cleanup(func() {
-		d.Close()
-		l.Close()
-	})
+	t.Cleanup(func() { d.Close() })
 	return d
 }
 

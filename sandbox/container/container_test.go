@@ -3,9 +3,11 @@ package container
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -33,6 +35,12 @@ import (
 // bundles is where this run's images are.
 var bundles string
 
+// launcher starts the programs of all tests.
+var launcher = sync.OnceValues(func() (*process.Launcher, error) {
+	dir := filepath.Join(bundles, "launcher")
+	return process.New(process.Config{Dir: dir, Bundles: bundles, Node: filepath.Base(bundles)})
+})
+
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "container-test")
 	if err != nil {
@@ -40,10 +48,19 @@ func TestMain(m *testing.M) {
 	}
 	os.Chmod(dir, 0o755)
 	bundles = dir
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		os.RemoveAll(dir)
-		os.Exit(code)
-	}))
+	l, err := launcher()
+	if err != nil {
+		panic(err)
+	}
+	l.Tier() // finds out what this machine allows, once
+	code := m.Run()
+	l.Close()
+	os.RemoveAll(dir)
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 // app is the program of testdata/app, which needs nothing of a system.
@@ -105,7 +122,8 @@ func layer(t testing.TB, files map[string]string) v1.Layer {
 		io.WriteString(w, files[name])
 	}
 	w.Close()
-	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.Bytes())), nil })
+	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.Bytes())), nil },
+		tarball.WithCompressionLevel(gzip.BestSpeed))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,16 +132,15 @@ func layer(t testing.TB, files map[string]string) v1.Layer {
 
 func newDriver(t testing.TB) *Driver {
 	t.Helper()
-	dir, err := os.MkdirTemp(bundles, "node")
+	l, err := launcher()
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := process.New(process.Config{Dir: dir, Bundles: bundles, Node: filepath.Base(dir)})
+	dir, err := os.MkdirTemp(bundles, "images")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
-	d, err := New(Config{Launcher: l, Dir: filepath.Join(dir, "images")})
+	d, err := New(Config{Launcher: l, Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}

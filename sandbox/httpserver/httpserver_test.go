@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -26,6 +27,12 @@ import (
 // bundles is where this run's bundles are.
 var bundles string
 
+// launcher starts the programs of all tests.
+var launcher = sync.OnceValues(func() (*process.Launcher, error) {
+	dir := filepath.Join(bundles, "launcher")
+	return process.New(process.Config{Dir: dir, Bundles: bundles, Node: filepath.Base(bundles)})
+})
+
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "http-test")
 	if err != nil {
@@ -33,10 +40,19 @@ func TestMain(m *testing.M) {
 	}
 	os.Chmod(dir, 0o755)
 	bundles = dir
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		os.RemoveAll(dir)
-		os.Exit(code)
-	}))
+	l, err := launcher()
+	if err != nil {
+		panic(err)
+	}
+	l.Tier() // finds out what this machine allows, once
+	code := m.Run()
+	l.Close()
+	os.RemoveAll(dir)
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 // serverDir is a bundle with the program of testdata/server.
@@ -55,19 +71,12 @@ var serverDir = sync.OnceValues(func() (string, error) {
 
 func newDriver(t testing.TB) *Driver {
 	t.Helper()
-	dir, err := os.MkdirTemp(bundles, "node")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := process.New(process.Config{Dir: dir, Bundles: bundles, Node: filepath.Base(dir)})
+	l, err := launcher()
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := New(Config{Launcher: l})
-	t.Cleanup(func() {
-		d.Close()
-		l.Close()
-	})
+	t.Cleanup(func() { d.Close() })
 	return d
 }
 
