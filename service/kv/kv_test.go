@@ -37,7 +37,7 @@ func (allowAll) Authorize(context.Context, mayfly.Caller, mayfly.AppName, string
 
 func openEngine(t testing.TB, dir string) *engine.Engine {
 	t.Helper()
-	e, err := engine.Open(t.Context(), engine.Config{Dir: dir, Durability: engine.Fast})
+	e, err := engine.Open(t.Context(), engine.Config{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,7 @@ type fixture struct {
 func open(t *testing.T) *fixture {
 	t.Helper()
 	dir := t.TempDir()
-	e, err := engine.Open(t.Context(), engine.Config{Dir: filepath.Join(dir, "engine"), Durability: engine.Fast})
+	e, err := engine.Open(t.Context(), engine.Config{Dir: filepath.Join(dir, "engine")})
 	if err != nil {
 		t.Fatal(err)
 	}
