@@ -37,6 +37,8 @@ type Conn struct {
 	out *writer
 	log func(LogFrame)
 
+	children children
+
 	leaving atomic.Bool // the worker said that it ends
 
 	hello  chan struct{} // closed by the worker's Hello
@@ -78,17 +80,29 @@ type waiter struct {
 // Pair makes a socketpair: the daemon's Conn, and the worker's end, which the
 // caller closes once the worker has it. log may be called until Serve returns.
 func Pair(log func(LogFrame)) (*Conn, *os.File, error) {
-	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	ours, theirs, err := socketpair()
 	if err != nil {
-		return nil, nil, os.NewSyscallError("socketpair", err)
+		return nil, nil, err
 	}
-	ours, theirs := os.NewFile(uintptr(fds[0]), "worker"), os.NewFile(uintptr(fds[1]), "daemon")
 	c, err := newConn(ours, log)
 	if err != nil {
 		theirs.Close()
 		return nil, nil, err
 	}
 	return c, theirs, nil
+}
+
+// socketpair's ends are inherited by no other program that starts meanwhile.
+func socketpair() (*os.File, *os.File, error) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socketpair", err)
+	}
+	syscall.CloseOnExec(fds[0])
+	syscall.CloseOnExec(fds[1])
+	return os.NewFile(uintptr(fds[0]), "worker"), os.NewFile(uintptr(fds[1]), "daemon"), nil
 }
 
 // newConn takes over f.
@@ -180,6 +194,9 @@ func (c *Conn) receive(f *Frame) error {
 		return nil
 	case Head:
 		return c.head(f)
+	case Ended:
+		c.children.ended(f)
+		return nil
 	case Error:
 		if f.Flags&Last != 0 {
 			c.leaving.Store(true)
@@ -326,19 +343,14 @@ func (c *Conn) await(ctx context.Context, id uint32, w *waiter) (Frame, error) {
 }
 
 // request sends a frame that is answered by one.
-func (c *Conn) request(ctx context.Context, f *Frame, files []*os.File) (Frame, error) {
+func (c *Conn) request(ctx context.Context, f *Frame) (Frame, error) {
 	w := &waiter{answer: make(chan Frame, 1)}
 	id, err := c.register(w)
 	if err != nil {
 		return Frame{}, err
 	}
 	f.ID = id
-	if files == nil {
-		err = c.out.send(f)
-	} else {
-		err = c.out.fds(f, files)
-	}
-	if err != nil {
+	if err := c.out.send(f); err != nil {
 		c.forget(id)
 		return Frame{}, err
 	}
@@ -364,7 +376,7 @@ func (c *Conn) Load(ctx context.Context, load any) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := c.request(ctx, &Frame{Kind: Load, Body: body}, nil)
+	f, err := c.request(ctx, &Frame{Kind: Load, Body: body})
 	switch {
 	case err != nil:
 		return nil, err
@@ -374,25 +386,6 @@ func (c *Conn) Load(ctx context.Context, load any) (json.RawMessage, error) {
 		return nil, functionError(f.Body)
 	}
 	return nil, fmt.Errorf("the worker answered a load with a frame of kind %d", f.Kind)
-}
-
-// Fork asks a template for a child that gets the files, and returns what the
-// template says of it.
-func (c *Conn) Fork(ctx context.Context, order any, files []*os.File) (json.RawMessage, error) {
-	body, err := json.Marshal(order)
-	if err != nil {
-		return nil, err
-	}
-	f, err := c.request(ctx, &Frame{Kind: Fork, Body: body}, files)
-	switch {
-	case err != nil:
-		return nil, err
-	case f.Kind == Forked:
-		return f.Body, nil
-	case f.Kind == Error:
-		return nil, functionError(f.Body)
-	}
-	return nil, fmt.Errorf("the template answered a fork with a frame of kind %d", f.Kind)
 }
 
 // Call runs the handler once. ctx bounds a streamed body as well as the wait

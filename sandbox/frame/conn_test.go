@@ -140,7 +140,7 @@ func TestForgedFramesAreDropped(t *testing.T) {
 			p.send(Frame{ID: id, Kind: Head})
 			p.send(Frame{ID: id, Kind: Chunk, Body: []byte("x")})
 			p.send(Frame{ID: id, Kind: End})
-			p.send(Frame{ID: id, Kind: Forked})
+			p.send(Frame{ID: id, Kind: Loaded})
 			p.send(Frame{ID: id, Kind: Log, Body: []byte("late")})
 		}
 		p.send(Frame{ID: f.ID, Kind: Chunk, Body: []byte("x")}) // before a head

@@ -28,8 +28,10 @@
 //	Cancel  id                         →          nobody reads any more
 //	                                   ← End     id; error where it failed
 //
-//	Fork    id + descriptors           →          a template only
-//	                                   ← Forked  id; {pid}
+//	Fork    + descriptors              →          a template only: the child's
+//	                                              socket, its output, its namespaces
+//	                                   ← Hello    of the child, on its own socket
+//	                                   ← Ended    a child's wait status
 //
 // A worker ends at SIGTERM, politely, and when its end of the socket closes.
 //

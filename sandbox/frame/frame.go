@@ -18,7 +18,7 @@ const (
 	Call   Kind = 2
 	Cancel Kind = 3
 	Window Kind = 4 // body: uint32, bytes that were read
-	Fork   Kind = 5
+	Fork   Kind = 5 // to a template; body: the child's system call filter
 )
 
 // A worker sends these.
@@ -32,7 +32,7 @@ const (
 	Chunk  Kind = 22
 	End    Kind = 23
 	Log    Kind = 24 // flags: stream in bits 0–1, level in bits 2–4
-	Forked Kind = 25
+	Ended  Kind = 25 // of a template; id: of the Fork; body: uint32, the child's wait status
 )
 
 // Flags of Call, Head and Error.
@@ -85,7 +85,7 @@ func limit(k Kind) int {
 		return MaxLine
 	case Error, Failed, End:
 		return maxError
-	case Hello, Loaded, Forked:
+	case Hello, Loaded, Ended:
 		return maxSmall
 	}
 	return -1

@@ -51,7 +51,7 @@ func (s *Starter) Start(ctx context.Context, spec *sandbox.Spec, out sandbox.Out
 	if err != nil {
 		return nil, err
 	}
-	if err := w.Load(ctx, spec, out, s.Order(w, spec), asked, ahead); err != nil {
+	if _, err := w.Load(ctx, spec, out, s.Order(w, spec), asked, ahead); err != nil {
 		w.End()
 		if ctx.Err() != nil && mayfly.CodeOf(err) != mayfly.FunctionFailed {
 			return nil, slowInit(ctx, spec)

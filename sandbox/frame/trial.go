@@ -21,7 +21,7 @@ type Trials struct {
 
 // Once calls try unless it succeeded before for the same code and environment.
 func (t *Trials) Once(spec *sandbox.Spec, try func() error) error {
-	key := trialKey(spec)
+	key := Key(spec)
 	t.mu.Lock()
 	seen := t.seen[spec.Digest][key]
 	t.mu.Unlock()
@@ -50,10 +50,11 @@ func (t *Trials) Forget(digest string) {
 	delete(t.seen, digest)
 }
 
-// trialKey names all that decides whether a version's initialisation succeeds.
-func trialKey(spec *sandbox.Spec) string {
+// Key names a version with its environment: all that decides whether its
+// initialisation succeeds.
+func Key(spec *sandbox.Spec) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s %s %q %q %d %d\n", spec.App, spec.Function, spec.Digest, spec.Handler, spec.Memory, spec.PerInstance)
+	fmt.Fprintf(h, "%s %s %d %q %q %d %d\n", spec.App, spec.Function, spec.Version, spec.Digest, spec.Handler, spec.Memory, spec.PerInstance)
 	for _, name := range slices.Sorted(maps.Keys(spec.Env)) {
 		fmt.Fprintf(h, "%q=%q\n", name, spec.Env[name])
 	}

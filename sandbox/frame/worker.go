@@ -49,9 +49,11 @@ type Worker struct {
 	prog  Program
 	conn  *Conn
 	lines *Lines
+	pipes *pipes // of a forked worker; nil where prog has its own
 	log   *slog.Logger
 
-	began  time.Time
+	exited <-chan process.Ended // of a forked worker: what its template says of its end
+
 	phases []mayfly.Phase // set by Load
 
 	stopping atomic.Bool
@@ -83,19 +85,18 @@ func Begin(ctx context.Context, launch Launch, cmd process.Command, log *slog.Lo
 	cmd.Files = append([]*os.File{theirs}, cmd.Files...)
 	cmd.Stdout = lines.Writer(mayfly.Stdout, conn.Only)
 	cmd.Stderr = lines.Writer(mayfly.Stderr, conn.Only)
-	began := time.Now()
 	prog, err := launch(ctx, cmd)
 	if err != nil {
 		conn.nc.Close()
 		return nil, err
 	}
-	return run(conn, prog, lines, began, log), nil
+	return run(&Worker{prog: prog, conn: conn, lines: lines, log: log}), nil
 }
 
-// run makes a Worker of its parts and follows it to its end.
-func run(conn *Conn, prog Program, lines *Lines, began time.Time, log *slog.Logger) *Worker {
-	w := &Worker{id: newID(), prog: prog, conn: conn, lines: lines, log: log, began: began, done: make(chan struct{})}
-	go conn.Serve()
+// run serves a Worker of its parts and follows it to its end.
+func run(w *Worker) *Worker {
+	w.id, w.done = newID(), make(chan struct{})
+	go w.conn.Serve()
 	go w.follow()
 	return w
 }
@@ -103,34 +104,61 @@ func run(conn *Conn, prog Program, lines *Lines, began time.Time, log *slog.Logg
 // follow waits for the end of the worker, frees what it held and says why it
 // ended.
 func (w *Worker) follow() {
-	select {
-	case <-w.conn.Closed():
-		wait(w.prog.Done(), grace)
-	case <-w.prog.Done():
-		wait(w.conn.Closed(), grace)
-	}
+	told, known := w.await()
 	broken := w.conn.Err()
-	killed := !ended(w.prog.Done())
 	w.prog.Close()
 	w.conn.Close()
 	<-w.conn.Closed()
 	<-w.prog.Done()
+	w.pipes.wait()
 	w.lines.End()
-	w.err = w.cause(broken, killed)
+	end := w.prog.Ended()
+	if told != nil {
+		told.OutOfMemory = end.OutOfMemory && told.Signal != ""
+		end = *told
+	}
+	w.err = w.cause(end, broken, known)
 	close(w.done)
 }
 
-func (w *Worker) cause(broken error, killed bool) error {
-	e := w.prog.Ended()
+// await waits until the process, its socket, or its template says that the
+// worker ended. told is what the template said; known says that the process
+// ended by itself.
+func (w *Worker) await() (told *process.Ended, known bool) {
+	select {
+	case <-w.prog.Done():
+		wait(w.conn.Closed(), grace)
+		return nil, true
+	case e := <-w.exited:
+		wait(w.conn.Closed(), grace)
+		return &e, true
+	case <-w.conn.Closed():
+	}
+	if !errors.Is(w.conn.Err(), ErrClosed) { // stopped by us, or broken
+		return nil, ended(w.prog.Done())
+	}
+	late := time.NewTimer(grace)
+	defer late.Stop()
+	select {
+	case <-w.prog.Done():
+		return nil, true
+	case e := <-w.exited:
+		return &e, true
+	case <-late.C:
+		return nil, false
+	}
+}
+
+func (w *Worker) cause(e process.Ended, broken error, known bool) error {
 	switch {
 	case w.stopping.Load():
 		return sandbox.ErrStopped
 	case e.OutOfMemory:
 		return sandbox.ErrOutOfMemory
-	case killed && !errors.Is(broken, ErrClosed):
+	case !known && !errors.Is(broken, ErrClosed):
 		w.log.Warn("worker ended", "instance", w.id, "reason", broken)
 		return exit("the function's code wrote to the socket of its worker")
-	case killed:
+	case !known:
 		return exit("the function's code closed the socket of its worker")
 	case e.Signal != "":
 		return exit("Runtime exited with error: signal: " + e.Signal)
@@ -178,14 +206,16 @@ func (w *Worker) Assign(ctx context.Context, a process.Assignment) error {
 
 // Load initialises the function in the worker. ahead says that the worker was
 // started before it was asked for, so that its own start cost the call nothing.
-func (w *Worker) Load(ctx context.Context, spec *sandbox.Spec, out sandbox.Output, load any, asked time.Time, ahead bool) error {
+// It returns what the worker says of the function.
+func (w *Worker) Load(ctx context.Context, spec *sandbox.Spec, out sandbox.Output, load any, asked time.Time, ahead bool) (json.RawMessage, error) {
 	w.lines.Bind(out, spec, w.id)
 	if err := w.Hello(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	ready := time.Now()
-	if _, err := w.conn.Load(ctx, load); err != nil {
-		return w.explain(ctx, err)
+	said, err := w.conn.Load(ctx, load)
+	if err != nil {
+		return nil, w.explain(ctx, err)
 	}
 	cell, runtime := ready.Sub(asked), time.Duration(0)
 	if !ahead {
@@ -197,7 +227,7 @@ func (w *Worker) Load(ctx context.Context, spec *sandbox.Spec, out sandbox.Outpu
 		{Name: mayfly.PhaseRuntime, Duration: runtime},
 		{Name: mayfly.PhaseInit, Duration: time.Since(ready)},
 	}
-	return nil
+	return said, nil
 }
 
 // ID is the instance's.
@@ -303,9 +333,3 @@ func (w *Worker) Usage() sandbox.Usage { return w.prog.Usage() }
 
 // Say adds a line of the platform to the instance's log.
 func (w *Worker) Say(level, format string, args ...any) { w.lines.Say(level, format, args...) }
-
-// Fork asks a template for a child; see Conn.Fork.
-func (w *Worker) Fork(ctx context.Context, order any, files []*os.File) (json.RawMessage, error) {
-	said, err := w.conn.Fork(ctx, order, files)
-	return said, w.explain(ctx, err)
-}

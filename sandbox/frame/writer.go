@@ -6,8 +6,6 @@ import (
 	"os"
 	"sync"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // keep is the largest buffer that a writer holds on to between writes.
@@ -85,19 +83,19 @@ func (w *writer) put(b []byte) {
 func (w *writer) try(b []byte) (n int, err error) {
 	raw := w.raw.Write(func(fd uintptr) bool {
 		for {
-			n, err = unix.SendmsgN(int(fd), b, nil, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
-			if !errors.Is(err, unix.EINTR) {
+			n, err = syscall.Write(int(fd), b) // which does not wait: the net package has it so
+			if err != syscall.EINTR {
 				return true
 			}
 		}
 	})
-	if errors.Is(err, unix.EAGAIN) {
+	if err == syscall.EAGAIN {
 		n, err = 0, nil
 	}
 	if err != nil {
-		err = os.NewSyscallError("sendmsg", err)
+		return 0, os.NewSyscallError("write", err)
 	}
-	return n, errors.Join(raw, err)
+	return n, raw
 }
 
 // drain sends the rest of out, and then all that came meanwhile.
@@ -118,8 +116,8 @@ func (w *writer) drain(out []byte, from int) {
 	}
 }
 
-// fds sends f together with descriptors. It waits until what is pending has
-// left, because descriptors travel with the first byte of a message.
+// fds sends f together with descriptors, which travel with the first byte of
+// a message: nothing else may be under way.
 func (w *writer) fds(f *Frame, files []*os.File) error {
 	rights := make([]int, len(files))
 	for i, file := range files {
@@ -133,6 +131,6 @@ func (w *writer) fds(f *Frame, files []*os.File) error {
 	if w.busy || len(w.pending) > 0 {
 		return errors.New("a write is under way")
 	}
-	_, _, err := w.nc.WriteMsgUnix(Append(nil, f), unix.UnixRights(rights...), nil)
+	_, _, err := w.nc.WriteMsgUnix(Append(nil, f), syscall.UnixRights(rights...), nil)
 	return err
 }

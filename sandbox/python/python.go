@@ -18,7 +18,8 @@ type Driver struct {
 	machine *interpreter // set by once
 	found   error        // set by once
 
-	trials frame.Trials
+	trials    frame.Trials
+	templates *templates
 
 	mu       sync.Mutex
 	closed   bool                      // guarded by mu
@@ -30,7 +31,9 @@ var _ sandbox.Driver = (*Driver)(nil)
 
 // New makes a driver. It starts nothing.
 func New(cfg Config) *Driver {
-	return &Driver{cfg: cfg.WithDefaults(), starters: map[string]*frame.Starter{}}
+	d := &Driver{cfg: cfg.WithDefaults(), starters: map[string]*frame.Starter{}}
+	d.templates = newTemplates(d)
+	return d
 }
 
 // Runtime is mayfly.Python.
@@ -102,9 +105,15 @@ func (d *Driver) newStarter(p *interpreter, files string) *frame.Starter {
 	}
 }
 
-// Prepare starts the function once, to see whether it can.
+// Prepare starts the function once, to see whether it can. Where it becomes a
+// template, the template is kept.
 func (d *Driver) Prepare(ctx context.Context, spec *sandbox.Spec) error {
 	return d.trials.Once(spec, func() error {
+		if d.templates.may(spec) {
+			if err := d.templates.build(ctx, spec); mayfly.CodeOf(err) == "" || mayfly.CodeOf(err) == mayfly.FunctionFailed {
+				return err
+			}
+		}
 		w, err := d.start(ctx, spec, frame.Silent{})
 		if err != nil {
 			return err
@@ -124,15 +133,25 @@ func (d *Driver) Start(ctx context.Context, spec *sandbox.Spec, out sandbox.Outp
 }
 
 func (d *Driver) start(ctx context.Context, spec *sandbox.Spec, out sandbox.Output) (*frame.Worker, error) {
+	if w, err := d.templates.fork(ctx, spec, out); w != nil || err != nil {
+		return w, err
+	}
 	s, err := d.starter(ctx, spec)
 	if err != nil {
 		return nil, err
 	}
-	return s.Start(ctx, spec, out, true)
+	w, err := s.Start(ctx, spec, out, true)
+	if err == nil {
+		d.templates.later(spec)
+	}
+	return w, err
 }
 
 // Forget drops what is known of a version.
-func (d *Driver) Forget(spec *sandbox.Spec) { d.trials.Forget(spec.Digest) }
+func (d *Driver) Forget(spec *sandbox.Spec) {
+	d.trials.Forget(spec.Digest)
+	d.templates.forget(spec)
+}
 
 // Close ends what was started ahead. It may be called twice.
 func (d *Driver) Close() error {
@@ -140,6 +159,7 @@ func (d *Driver) Close() error {
 	d.closed = true
 	stock := d.stock
 	d.mu.Unlock()
+	d.templates.close()
 	if stock != nil {
 		stock.Close()
 	}

@@ -16,6 +16,9 @@ SYNC, ASYNC, WSGI, ASGI = "sync", "async", "wsgi", "asgi"
 def prepare(load):
     """Sets what the function's code expects around it."""
     os.environ.update(load["env"])
+    cores = str(max(1, load["memory_mb"] // 1769))  # as Lambda gives one for 1,769 MB
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, cores)
     if "TZ" in load["env"]:
         time.tzset()
     root = load["root"]
@@ -35,6 +38,12 @@ def prepare(load):
     added = sys.path[known:]
     sys.path[:] = first + added + sys.path[:known] + [ours]
     importlib.invalidate_caches()
+
+
+def again(order):
+    """What a child of a template sets for itself."""
+    os.environ.update(order["env"])
+    os.chdir(order["root"])
 
 
 def handler(name):

@@ -14,8 +14,7 @@ AHEAD = (
     "asyncio", "base64", "collections", "concurrent.futures", "contextlib", "copy", "csv", "dataclasses", "datetime",
     "decimal", "email.message", "enum", "functools", "hashlib", "hmac", "html", "http.client", "http.cookies", "inspect",
     "itertools", "math", "mimetypes", "os.path", "pathlib", "queue", "random", "re", "secrets", "shutil", "socket", "ssl",
-    "string", "subprocess", "tempfile", "textwrap", "time", "traceback", "typing", "unittest.mock", "urllib.parse",
-    "urllib.request", "uuid", "zoneinfo", "mayfly",
+    "string", "subprocess", "tempfile", "textwrap", "time", "traceback", "typing", "urllib.parse", "urllib.request", "uuid", "zoneinfo", "mayfly",
 )  # fmt: skip
 
 
@@ -26,28 +25,27 @@ def run(ahead=False):
     output.forked(out)
     if ahead:
         for name in AHEAD:
-            if name != "unittest.mock":
-                try:
-                    __import__(name)
-                except ImportError:
-                    pass
+            try:
+                __import__(name)
+            except ImportError:
+                pass  # a Python without it, such as one built without OpenSSL
     w.send(wire.HELLO, 0, json.dumps({"python": sys.version.split()[0]}).encode())
     try:
         begin(w, out)
     except wire.Closed:
         pass
     except SystemExit as e:
-        finish(w, e.code)
-    finish(w, 0)
+        finish(out, e.code)
+    finish(out, 0)
 
 
-def finish(w, code):
+def finish(out, code):
     """Ends as an interpreter does, but never waits for threads of the user's code."""
     import atexit
 
     try:
         atexit._run_exitfuncs()
-        w.flush()
+        out.wire.flush()
     except BaseException:
         pass
     leave(code)
@@ -55,13 +53,17 @@ def finish(w, code):
 
 def begin(w, out):
     """Waits for the load, and serves."""
-    kind, _, rid, _, body = w.next()
-    if kind != wire.LOAD:
-        raise SystemExit(70)
-    order = json.loads(body)
+    rid, order = await_load(w)
     signal.signal(signal.SIGTERM, terminate)
     serve = initialise(w, out, rid, order)
     serve()
+
+
+def await_load(w):
+    kind, _, rid, _, body = w.next()
+    if kind != wire.LOAD:
+        raise SystemExit(70)
+    return rid, json.loads(body)
 
 
 def terminate(*_):
@@ -78,6 +80,32 @@ def initialise(w, out, rid, order):
         fail(w, out, rid, e)
     for s in out.streams:
         s.finish(0)
+    if order.get("template"):
+        return become(w, out, rid, handler, shape)
+    return server(w, out, rid, order, handler, shape)
+
+
+def become(w, out, rid, handler, shape):
+    """Becomes a template; the rest happens in its children."""
+    from . import asgi, loop, template  # noqa: F401  what children need
+
+    reason = template.unsafe()
+    w.send(wire.LOADED, rid, json.dumps({"shape": shape, "unsafe": reason}).encode())
+    if reason:
+        os._exit(0)  # what the code registered for its exit is for instances
+    t = template.Template(w, out)
+    try:
+        t.serve()
+    except wire.Closed:
+        os._exit(0)
+    w = t.wire
+    w.send(wire.HELLO, 0, b"{}")
+    rid, order = await_load(w)
+    try:
+        load.again(order)
+        template.renew()
+    except Exception as e:
+        fail(w, out, rid, e)
     return server(w, out, rid, order, handler, shape)
 
 

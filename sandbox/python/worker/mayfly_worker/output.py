@@ -28,6 +28,7 @@ class Output:
         self.wire = w
         self.only = 0
         self.active = set()
+        self.forking = False  # the child is the worker's own
         self.bytes = BURST_BYTES
         self.lines = BURST_LINES
         self.last = time.monotonic()
@@ -89,6 +90,8 @@ class Output:
 
     def uninstall(self):
         """For a child that code forked: it may not write to the socket."""
+        if self.forking:
+            return
         sys.stdout = sys.__stdout__ = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), write_through=True)
         sys.stderr = sys.__stderr__ = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), write_through=True)
         root = logging.getLogger()

@@ -7,7 +7,7 @@ import struct
 import threading
 
 LOAD, CALL, CANCEL, WINDOW, FORK = 1, 2, 3, 4, 5
-HELLO, LOADED, FAILED, RESULT, ERROR, HEAD, CHUNK, END, LOG, FORKED = range(16, 26)
+HELLO, LOADED, FAILED, RESULT, ERROR, HEAD, CHUNK, END, LOG, ENDED = range(16, 26)
 
 HTTP = 1  # flag of CALL
 WHOLE = 1  # flag of HEAD
