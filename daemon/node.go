@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/mayfly-cloud/mayfly"
@@ -71,12 +72,15 @@ func Examine(ctx context.Context) (d api.Doctor, err error) {
 
 // supported is what this node acts on: what the catalogue holds.
 func (n *Node) supported() manifest.Supported {
-	s := manifest.Supported{Triggers: []mayfly.TriggerKind{mayfly.TriggerHTTP}}
+	s := manifest.Supported{Triggers: []mayfly.TriggerKind{mayfly.TriggerHTTP}, Isolation: []string{"process"}}
 	for r := range n.drivers {
 		s.Runtimes = append(s.Runtimes, r)
 	}
 	for _, t := range n.parts.triggers {
 		s.Triggers = append(s.Triggers, t.Kind())
+	}
+	if !slices.Contains(s.Triggers, mayfly.TriggerTopic) {
+		s.Without = append(s.Without, "topics", "webhooks") // nothing would carry their events
 	}
 	return s
 }

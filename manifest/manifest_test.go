@@ -235,6 +235,7 @@ func TestSupported(t *testing.T) {
 	dir := write(t, map[string]string{"mayfly.yaml": `app: a
 functions:
   f: {runtime: wasm, source: ., timeout: 1s, on: [{stream: t}]}
+  g: {runtime: node, source: ., handler: a.b, isolation: gvisor}
 topics: {t: {}}
 budget: {amount: 1}
 `})
@@ -243,14 +244,16 @@ budget: {amount: 1}
 		t.Fatal(err)
 	}
 	s := Supported{
-		Runtimes: []mayfly.Runtime{mayfly.Node},
-		Triggers: []mayfly.TriggerKind{mayfly.TriggerHTTP},
-		Without:  []string{"budget", "functions.*.timeout"},
+		Runtimes:  []mayfly.Runtime{mayfly.Node},
+		Triggers:  []mayfly.TriggerKind{mayfly.TriggerHTTP},
+		Isolation: []string{"process"},
+		Without:   []string{"budget", "functions.*.timeout"},
 	}
 	want := `mayfly.yaml:3:16: functions.f.runtime: the runtime wasm is not supported yet
 mayfly.yaml:3:42: functions.f.timeout: is not supported yet
 mayfly.yaml:3:60: functions.f.on[0].stream: the trigger stream is not supported yet
-mayfly.yaml:5:1: budget: is not supported yet`
+mayfly.yaml:4:58: functions.g.isolation: the isolation gvisor is not supported yet; this node has process
+mayfly.yaml:6:1: budget: is not supported yet`
 	if got := s.Check(doc).Error(); got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
 	}

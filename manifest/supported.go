@@ -11,9 +11,10 @@ import (
 // Supported is what a node can do, which may be less than a manifest can say.
 // An empty list stands for all.
 type Supported struct {
-	Runtimes []mayfly.Runtime
-	Triggers []mayfly.TriggerKind
-	Without  []string // keys that nothing acts on: "alerts", "functions.*.template"
+	Runtimes  []mayfly.Runtime
+	Triggers  []mayfly.TriggerKind
+	Isolation []string
+	Without   []string // keys that nothing acts on: "alerts", "functions.*.template"
 }
 
 // Check says which parts of a document nothing would act on.
@@ -23,6 +24,9 @@ func (s Supported) Check(doc *Document) Problems {
 		at := "functions." + string(name)
 		if len(s.Runtimes) > 0 && !slices.Contains(s.Runtimes, fn.Runtime) {
 			ps.add(at+".runtime", "the runtime %s is not supported yet", fn.Runtime)
+		}
+		if len(s.Isolation) > 0 && !slices.Contains(s.Isolation, fn.Isolation) {
+			ps.add(at+".isolation", "the isolation %s is not supported yet; this node has %s", fn.Isolation, oneOf(s.Isolation))
 		}
 		for i := range fn.On {
 			kind, _ := fn.On[i].Kind()
