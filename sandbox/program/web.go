@@ -33,8 +33,8 @@ type Web struct {
 	spec   *sandbox.Spec
 
 	mu    sync.Mutex
-	calls map[string]*sandbox.Call // guarded by mu; under way
-	last  *sandbox.Call            // guarded by mu
+	calls map[*sandbox.Call]struct{} // guarded by mu; under way
+	last  *sandbox.Call              // guarded by mu
 }
 
 var (
@@ -45,7 +45,7 @@ var (
 
 // NewWeb is what a driver gives Config.Current to; Attach makes it an instance.
 func NewWeb(spec *sandbox.Spec, port int) *Web {
-	w := &Web{port: port, spec: spec, calls: map[string]*sandbox.Call{}}
+	w := &Web{port: port, spec: spec, calls: map[*sandbox.Call]struct{}{}}
 	w.client = &http.Client{
 		Transport: &http.Transport{
 			DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return w.DialContext(ctx) },
@@ -66,7 +66,7 @@ func (w *Web) Current() *sandbox.Call {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.calls) == 1 {
-		for _, c := range w.calls {
+		for c := range w.calls {
 			return c
 		}
 	}
@@ -113,16 +113,16 @@ func (w *Web) Call(ctx context.Context, call *sandbox.Call) (*sandbox.Reply, err
 	if err != nil {
 		return nil, err
 	}
-	w.begin(call)
+	ended := w.Watch(call)
 	resp, err := w.client.Do(req)
 	if err != nil {
-		w.end(call)
+		ended()
 		return nil, w.explain(ctx, err)
 	}
 	if call.HTTP {
-		return streamed(resp, func() { w.end(call) }), nil
+		return streamed(resp, ended), nil
 	}
-	defer w.end(call)
+	defer ended()
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, int64(mayfly.MaxEvent)+1))
 	if err != nil {
@@ -131,16 +131,19 @@ func (w *Web) Call(ctx context.Context, call *sandbox.Call) (*sandbox.Reply, err
 	return result(resp, body)
 }
 
-func (w *Web) begin(call *sandbox.Call) {
+// Watch says that a call is under way until ended is called, so that output
+// meanwhile is known as the call's. Whoever sends requests over DialContext calls
+// it; Call does by itself.
+func (w *Web) Watch(call *sandbox.Call) (ended func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.calls[call.ID], w.last = call, call
-}
-
-func (w *Web) end(call *sandbox.Call) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.calls, call.ID)
+	w.calls[call] = struct{}{}
+	w.last = call
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.calls, call)
+	}
 }
 
 // explain is what a broken connection means: the caller left, the program
@@ -309,7 +312,7 @@ func headerText(s string) string {
 	return b.String()
 }
 
-// streamed is the reply to an HTTP call. ended is called at its Close.
+// streamed is the reply to an HTTP call. ended is called at each Close.
 func streamed(resp *http.Response, ended func()) *sandbox.Reply {
 	header := resp.Header
 	cookies := header["Set-Cookie"]
@@ -318,7 +321,7 @@ func streamed(resp *http.Response, ended func()) *sandbox.Reply {
 		header.Del(hop)
 	}
 	return &sandbox.Reply{
-		Body: &body{ReadCloser: resp.Body, ended: sync.OnceFunc(ended)},
+		Body: &body{resp.Body, ended},
 		Meta: &sandbox.Meta{Status: resp.StatusCode, Header: header, Cookies: cookies},
 	}
 }

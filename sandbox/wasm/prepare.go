@@ -173,5 +173,6 @@ func (d *Driver) compileIn(ctx context.Context, dir string, spec *sandbox.Spec, 
 	defer w.End()
 	o := d.order(w, &bare, v)
 	o.Compile = true
-	return w.Load(ctx, &bare, &lateOutput{}, o, time.Now(), false)
+	_, err = w.Load(ctx, &bare, &lateOutput{}, o, time.Now(), false)
+	return err
 }

@@ -215,7 +215,7 @@ func (d *Driver) load(ctx context.Context, spec *sandbox.Spec, v *version) (*ins
 		return nil, err
 	}
 	in := &instance{Worker: w, out: &lateOutput{}, spec: spec}
-	if err := w.Load(ctx, spec, in.out, d.order(w, spec, v), asked, ahead); err != nil {
+	if _, err := w.Load(ctx, spec, in.out, d.order(w, spec, v), asked, ahead); err != nil {
 		in.End()
 		return nil, err
 	}

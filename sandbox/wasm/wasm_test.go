@@ -25,6 +25,12 @@ import (
 // bundles is where this run's bundles and its cache are.
 var bundles string
 
+// launcher starts the programs of all tests.
+var launcher = sync.OnceValues(func() (*process.Launcher, error) {
+	dir := filepath.Join(bundles, "launcher")
+	return process.New(process.Config{Dir: dir, Bundles: bundles, Node: filepath.Base(bundles)})
+})
+
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "wasm-test")
 	if err != nil {
@@ -32,10 +38,19 @@ func TestMain(m *testing.M) {
 	}
 	os.Chmod(dir, 0o755)
 	bundles = dir
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		os.RemoveAll(dir)
-		os.Exit(code)
-	}))
+	l, err := launcher()
+	if err != nil {
+		panic(err)
+	}
+	l.Tier() // finds out what this machine allows, once
+	code := m.Run()
+	l.Close()
+	os.RemoveAll(dir)
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 // guestModule is testdata/guest, compiled by the Go toolchain.
@@ -51,11 +66,7 @@ var guestModule = sync.OnceValues(func() ([]byte, error) {
 
 func newDriver(t testing.TB) *Driver {
 	t.Helper()
-	dir, err := os.MkdirTemp(bundles, "node")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := process.New(process.Config{Dir: dir, Bundles: bundles, Node: filepath.Base(dir)})
+	l, err := launcher()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,10 +74,7 @@ func newDriver(t testing.TB) *Driver {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		d.Close()
-		l.Close()
-	})
+	t.Cleanup(func() { d.Close() })
 	return d
 }
 
@@ -105,7 +113,12 @@ func goSpec(t testing.TB, mode string, env ...string) *sandbox.Spec {
 
 func start(t testing.TB, s *sandbox.Spec) sandbox.Instance {
 	t.Helper()
-	in, err := newDriver(t).Start(context.Background(), s, &sandboxtest.Recorder{})
+	return startOn(t, newDriver(t), s)
+}
+
+func startOn(t testing.TB, d *Driver, s *sandbox.Spec) sandbox.Instance {
+	t.Helper()
+	in, err := d.Start(context.Background(), s, &sandboxtest.Recorder{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -294,6 +307,8 @@ func TestWAGI(t *testing.T) {
 
 func TestAnswers(t *testing.T) {
 	request := sandboxtest.Request("GET", "/", "")
+	d := newDriver(t)
+	d.spares.most = 0
 	for _, tt := range []struct {
 		answer, body, kind string
 		status             int // 0: a payload
@@ -307,7 +322,7 @@ func TestAnswers(t *testing.T) {
 		{"Dear: reader\n\nhello", "Dear: reader\n\nhello", "text/plain; charset=utf-8", 200},
 		{"<!DOCTYPE html><p>hi", "<!DOCTYPE html><p>hi", "text/html; charset=utf-8", 200},
 	} {
-		in := start(t, goSpec(t, "answer", "ANSWER", tt.answer))
+		in := startOn(t, d, goSpec(t, "answer", "ANSWER", tt.answer))
 		reply, text, err := callHTTP(t, in, request)
 		if err != nil || text != tt.body {
 			t.Fatalf("%q: %q, %v", tt.answer, text, err)
@@ -322,11 +337,11 @@ func TestAnswers(t *testing.T) {
 			t.Errorf("%q: head %+v", tt.answer, reply.Meta)
 		}
 	}
-	_, text, err := callHTTP(t, start(t, goSpec(t, "large")), request)
+	_, text, err := callHTTP(t, startOn(t, d, goSpec(t, "large")), request)
 	if err != nil || len(text) != 20<<20 {
 		t.Errorf("%d bytes, %v", len(text), err)
 	}
-	reply, text, err := callHTTP(t, start(t, goSpec(t, "fail-late")), request)
+	reply, text, err := callHTTP(t, startOn(t, d, goSpec(t, "fail-late")), request)
 	if err == nil || len(text) == 0 || reply == nil {
 		t.Errorf("%d bytes, %v", len(text), err)
 	}
