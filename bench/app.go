@@ -45,7 +45,10 @@ func echoes() []function {
 		{name: "http", label: "http (Go)", manifest: "runtime: http\nsource: ./http\nhandler: ./server\nconcurrency: {per_instance: 100}", build: func(ctx context.Context, s *session, dir string) error {
 			return s.build(ctx, filepath.Join(dir, "server"), "./bench/testdata/server")
 		}},
-		{name: "wasm", label: "wasm (Go)", manifest: "runtime: wasm\nsource: ./wasm/echo.wasm", build: func(ctx context.Context, s *session, dir string) error {
+		{name: "wasm", label: "wasm (small)", manifest: "runtime: wasm\nsource: ./wasm/echo.wasm", build: func(_ context.Context, _ *session, dir string) error {
+			return writeFile(filepath.Join(dir, "echo.wasm"), string(smallWasm("Content-Type: text/plain\n\nok")))
+		}},
+		{name: "wasm-go", label: "wasm (Go)", manifest: "runtime: wasm\nsource: ./wasm-go/echo.wasm", build: func(ctx context.Context, s *session, dir string) error {
 			return s.build(ctx, filepath.Join(dir, "echo.wasm"), "./bench/testdata/wasm", "GOOS=wasip1", "GOARCH=wasm")
 		}},
 	}

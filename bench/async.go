@@ -40,12 +40,12 @@ func benchAsync(ctx context.Context, s *session, t *table) error {
 	}
 	defer n.stop()
 	request := post("/_fn/async/counter?async=1", n.authorization(), []byte(`{"n":1}`))
-	return s.countEvents(ctx, n, t.row(f.label), t, load{addr: n.gateway(), request: func(int, int) []byte { return request }})
+	return s.countEvents(ctx, n, t.row(f.label), t, load{addr: n.gateway(), request: func(int, int) []byte { return request }}, 1)
 }
 
-// countEvents sends events for the time of a measurement and waits until the
-// counter has seen all that were accepted.
-func (s *session) countEvents(ctx context.Context, n *node, row *row, t *table, l load) error {
+// countEvents sends requests of each events for the time of a measurement, and
+// waits until the counter has seen all that were accepted.
+func (s *session) countEvents(ctx context.Context, n *node, row *row, t *table, l load, each int) error {
 	l.connections, l.duration = 64, s.duration
 	l.accept = func(_ int, r *reply) error {
 		if r.status/100 != 2 {
@@ -60,11 +60,11 @@ func (s *session) countEvents(ctx context.Context, n *node, row *row, t *table, 
 		}
 		began := time.Now()
 		out := l.run(ctx)
-		accepted := int(out.requests - out.failed)
+		accepted := int(out.requests-out.failed) * each
 		if err := n.untilCounted(ctx, before+accepted); err != nil {
 			return err
 		}
-		row.add("accepted/s", "", out.rate())
+		row.add("accepted/s", "", out.rate()*float64(each))
 		row.times(&out.latency)
 		row.add("processed/s", "", float64(accepted)/time.Since(began).Seconds())
 		if out.failed > 0 {

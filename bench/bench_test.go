@@ -10,6 +10,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 )
 
 func TestHistogramIsWithinTwoPercent(t *testing.T) {
@@ -102,6 +105,25 @@ func TestLoadSurvivesNobodyListening(t *testing.T) {
 	out := load{addr: addr, request: get("/"), connections: 2, requests: 2}.run(context.Background())
 	if out.failed != 4 {
 		t.Errorf("%d failed of %d", out.failed, out.requests)
+	}
+}
+
+// TestSmallWasm runs the module that the benchmark assembles.
+func TestSmallWasm(t *testing.T) {
+	ctx := context.Background()
+	r := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigInterpreter())
+	defer r.Close(ctx)
+	wasi_snapshot_preview1.MustInstantiate(ctx, r)
+	for _, text := range []string{"ok", strings.Repeat("long ", 100)} {
+		var out bytes.Buffer
+		m, err := r.InstantiateWithConfig(ctx, smallWasm(text), wazero.NewModuleConfig().WithStdout(&out).WithName(""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Close(ctx)
+		if out.String() != text {
+			t.Errorf("wrote %q, want %q", out.String(), text)
+		}
 	}
 }
 

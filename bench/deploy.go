@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -29,32 +28,15 @@ func versions() []versioned {
 	return []versioned{
 		{function{name: "python", label: "python", needs: "python3", manifest: "runtime: python\nsource: ./python\nhandler: app.handler"}, "app.py", textVersion(python)},
 		{function{name: "node", label: "node", needs: "node", manifest: "runtime: node\nsource: ./node\nhandler: index.handler"}, "index.js", textVersion(node)},
-		{function{name: "wasm", label: "wasm (Go, prebuilt)", manifest: "runtime: wasm\nsource: ./wasm/echo.wasm"}, "echo.wasm", wasmVersion},
+		{function{name: "wasm", label: "wasm (prebuilt)", manifest: "runtime: wasm\nsource: ./wasm/echo.wasm"}, "echo.wasm", wasmVersion},
 	}
 }
 
-// wasmVersion is a module built once whose answer is changed in place.
-func wasmVersion(ctx context.Context, s *session, path string, version int) error {
-	built := filepath.Join(s.dir, "versioned.wasm")
-	if _, err := os.Stat(built); err != nil {
-		if err := s.build(ctx, built, "./bench/testdata/versioned", "GOOS=wasip1", "GOARCH=wasm"); err != nil {
-			return err
-		}
-	}
-	b, err := os.ReadFile(built)
-	if err != nil {
-		return err
-	}
-	text := strings.Replace(string(b), "v000000;", fmt.Sprintf("v%06d;", version), 1)
-	return writeFile(path, text)
+func wasmVersion(_ context.Context, _ *session, path string, version int) error {
+	return writeFile(path, string(smallWasm("Content-Type: text/plain\n\n"+answer(version))))
 }
 
-func (v versioned) answer(version int) string {
-	if v.name == "wasm" {
-		return fmt.Sprintf("v%06d;", version)
-	}
-	return fmt.Sprintf("v%d;", version)
-}
+func answer(version int) string { return fmt.Sprintf("v%d;", version) }
 
 // startVersions starts a node with version 1 of each.
 func (s *session) startVersions(ctx context.Context, name string, all []versioned, t *table) (n *node, app string, left []versioned, err error) {
@@ -97,7 +79,7 @@ func benchSave(ctx context.Context, s *session, t *table) error {
 			if err := v.write(ctx, s, filepath.Join(app, v.name, v.file), version); err != nil {
 				return err
 			}
-			took, err := n.untilAnswer(ctx, "/"+v.name, v.answer(version))
+			took, err := n.untilAnswer(ctx, "/"+v.name, answer(version))
 			if err != nil {
 				return err
 			}
@@ -172,7 +154,7 @@ func (s *session) redeploy(ctx context.Context, n *node, app string, v versioned
 		if err := v.write(ctx, s, filepath.Join(app, v.name, v.file), version); err != nil {
 			return err
 		}
-		if _, err := n.untilAnswer(ctx, "/"+v.name, v.answer(version)); err != nil {
+		if _, err := n.untilAnswer(ctx, "/"+v.name, answer(version)); err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}

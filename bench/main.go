@@ -33,7 +33,9 @@ func benchmarks() []benchmark {
 		{"burst", "0 to 200 Python instances at once", benchBurst},
 		{"async", "asynchronous calls: accepted on disk, and processed", benchAsync},
 		{"kill", "kill -9 during asynchronous load: accepted calls that were executed", benchKill},
+		{"queue", "messages: accepted on disk, and processed in batches", benchQueue},
 		{"kv", "key-value store over the public API", benchKV},
+		{"s3", "objects over the S3 API", benchS3},
 		{"idle", "memory while nothing is called", benchIdle},
 	}
 }

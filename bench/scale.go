@@ -169,7 +169,7 @@ func (s *session) idleMany(ctx context.Context, t *table) error {
 	var m strings.Builder
 	m.WriteString("app: many\nfunctions:\n")
 	for i := range manyFunctions {
-		fmt.Fprintf(&m, "  f%d: {runtime: http, source: ./code, handler: ./server, on: [{http: /f%d}]}\n", i, i)
+		fmt.Fprintf(&m, "  f%d: {runtime: http, source: ./code, handler: ./server, keep_alive: 1ms, on: [{http: /f%d}]}\n", i, i)
 	}
 	if err := s.build(ctx, filepath.Join(app, "code", "server"), "./bench/testdata/server"); err != nil {
 		return err
