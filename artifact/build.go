@@ -44,7 +44,7 @@ func (s *Store) packBuilt(ctx context.Context, src string, rules ignore, o Optio
 	if err != nil {
 		return Bundle{}, err
 	}
-	defer func() { _ = s.removeAll(tmp) }()
+	defer func() { _ = os.RemoveAll(tmp) }()
 	if err := copyTree(inputs, tmp); err != nil {
 		return Bundle{}, err
 	}

@@ -33,7 +33,7 @@ func (s *Store) commit(l listing) (Bundle, error) {
 	if err != nil {
 		return Bundle{}, err
 	}
-	defer func() { _ = s.removeAll(tmp) }()
+	defer func() { _ = os.RemoveAll(tmp) }()
 	root := filepath.Join(tmp, "bundle")
 	if err := s.lay(l, root); err != nil {
 		return Bundle{}, err
@@ -43,13 +43,13 @@ func (s *Store) commit(l listing) (Bundle, error) {
 		return Bundle{}, err
 	}
 	dir := s.path("bundles", h)
-	if err := moveDir(root, dir); err != nil {
+	if err := os.Rename(root, dir); err != nil {
 		if _, there := s.Dir(digest); there == nil { // another Pack of the same was faster
 			return l.bundle(digest, dir), nil
 		}
 		return Bundle{}, fmt.Errorf("store the bundle: %w", err)
 	}
-	if err := errors.Join(os.Chmod(dir, 0o555), s.syncDir(s.Bundles())); err != nil {
+	if err := s.syncDir(s.Bundles()); err != nil {
 		return Bundle{}, fmt.Errorf("store the bundle: %w", err)
 	}
 	b := l.bundle(digest, dir)
@@ -84,7 +84,7 @@ func (s *Store) lay(l listing, root string) error {
 		return err
 	}
 	for dir := range dirs {
-		if err := errors.Join(os.Chmod(dir, 0o555), s.syncDir(dir)); err != nil {
+		if err := s.syncDir(dir); err != nil {
 			return fmt.Errorf("store the bundle: %w", err)
 		}
 	}

@@ -4,6 +4,7 @@
 // Terms:
 //
 //	bundle   the files of one function, unpacked and read-only, at DIR/bundles/HEX
+//	         (its folders are not: whoever owns the store can remove it as any folder)
 //	digest   "sha256:HEX" of a bundle's sorted listing: paths, executable bits,
 //	         content hashes, links. No times, owners or other modes: the same
 //	         files have the same digest on every machine

@@ -70,7 +70,7 @@ func (s *Store) pack(ctx context.Context, src string, o Options) (Bundle, error)
 		if err != nil {
 			return Bundle{}, err
 		}
-		defer func() { _ = s.removeAll(tmp) }()
+		defer func() { _ = os.RemoveAll(tmp) }()
 		if err := unpackFile(ctx, src, kind, tmp, s.cfg); err != nil {
 			return Bundle{}, err
 		}

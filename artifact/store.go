@@ -55,7 +55,7 @@ type Store struct {
 // made.
 func New(cfg Config) (*Store, error) {
 	s := &Store{cfg: cfg.WithDefaults(), building: map[string]*sync.Mutex{}}
-	if err := s.removeAll(s.path("tmp")); err != nil {
+	if err := os.RemoveAll(s.path("tmp")); err != nil {
 		return nil, mayfly.Errorf(mayfly.Internal, "open the artifact store", "%w", err)
 	}
 	for _, dir := range []string{"bundles", "pool", "index", "builds", "tmp"} {
@@ -150,11 +150,11 @@ func (s *Store) Remove(digest string) error {
 	if err != nil {
 		return err
 	}
-	if err := moveDir(s.path("bundles", h), filepath.Join(tmp, "bundle")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Rename(s.path("bundles", h), filepath.Join(tmp, "bundle")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove bundle %s: %w", digest, err)
 	}
 	_ = os.Remove(s.path("index", h+".json"))
-	return s.removeAll(tmp)
+	return os.RemoveAll(tmp)
 }
 
 // Sweep removes every bundle that keep does not want, then the build results
@@ -219,27 +219,4 @@ func (s *Store) temp() (string, error) {
 		return "", fmt.Errorf("make a temporary folder: %w", err)
 	}
 	return dir, nil
-}
-
-// moveDir renames a bundle, whose folder may be read-only: its owner may not
-// move it to another parent then.
-func moveDir(from, to string) error {
-	if err := os.Chmod(from, 0o755); err != nil {
-		return err
-	}
-	return os.Rename(from, to)
-}
-
-// removeAll removes a tree with read-only folders in it.
-func (s *Store) removeAll(dir string) error {
-	if os.RemoveAll(dir) == nil {
-		return nil
-	}
-	_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err == nil && e.IsDir() {
-			_ = os.Chmod(path, 0o755)
-		}
-		return nil
-	})
-	return os.RemoveAll(dir)
 }

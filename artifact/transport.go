@@ -71,7 +71,7 @@ func (s *Store) Import(ctx context.Context, r io.Reader, want string) (Bundle, e
 	if err != nil {
 		return Bundle{}, err
 	}
-	defer func() { _ = s.removeAll(tmp) }()
+	defer func() { _ = os.RemoveAll(tmp) }()
 	if err := Unpack(ctx, r, tmp, s.cfg); err != nil {
 		return Bundle{}, mayfly.Errorf(mayfly.CodeOf(err), "import a bundle", "%w", err)
 	}

@@ -41,7 +41,6 @@ func benchNode(b *testing.B) (*node, func(name, text string)) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() { _, _ = store.Sweep(context.Background(), func(string) bool { return false }) })
 	n := &node{dir: b.TempDir(), warmer: &starter{store: store}}
 	if n.Control, err = New(Config{Index: e.Index(), Artifacts: store, Warmer: n.warmer}); err != nil {
 		b.Fatal(err)

@@ -128,7 +128,6 @@ func newNode(t *testing.T) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _, _ = store.Sweep(context.Background(), func(string) bool { return false }) })
 	n := &node{t: t, engine: e, index: &failing{Index: e.Index()}, warmer: &starter{store: store}, resource: &resource{}, dir: t.TempDir()}
 	n.open(store)
 	return n

@@ -30,7 +30,6 @@ func TestSendAndReceive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _, _ = local.Sweep(context.Background(), func(string) bool { return false }) }()
 	var sent bytes.Buffer
 	var stages []Stage
 	if err := Send(t.Context(), n.dir, local, &sent, func(p Progress) { stages = append(stages, p.Stage) }); err != nil {
