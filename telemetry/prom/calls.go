@@ -20,17 +20,17 @@ type callKey struct {
 
 // callSeries are the series of one callKey. Those that are nil were refused.
 type callSeries struct {
-	touched                                                           time.Time
-	invocations, errors, timeouts, throttles, memory, retries, billed *series
-	cold, cpu, in, out, peak, limit, duration, queued, coldTime       *series
-	phases                                                            map[mayfly.PhaseName]*series
+	touched                                                                   time.Time
+	invocations, errors, timeouts, throttles, memory, retries, billed, faults *series
+	cold, cpu, in, out, peak, limit, duration, queued, coldTime               *series
+	phases                                                                    map[mayfly.PhaseName]*series
 }
 
 var callLabels = []string{"app", "function", "version", "trigger"}
 
 // Invocations counts finished calls.
 func (m *Metrics) Invocations(rows []*mayfly.Invocation) {
-	now := time.Now()
+	now := m.cfg.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, inv := range rows {
@@ -79,6 +79,7 @@ func (m *Metrics) newCalls(k callKey, now time.Time) *callSeries {
 	c.timeouts = of("faas_timeouts_total", "Calls whose time was up.", counter)
 	c.throttles = of("faas_throttles_total", "Calls that never started.", counter)
 	c.memory = of("faas_out_of_memory_total", "Calls that ran out of memory.", counter)
+	c.faults = of("mayfly_faults_total", "Calls that failed because of the platform.", counter)
 	return c
 }
 
@@ -104,6 +105,9 @@ func (m *Metrics) count(c *callSeries, k callKey, inv *mayfly.Invocation, now ti
 		add(c.errors, 1, now)
 	case mayfly.OutcomeMemory:
 		add(c.memory, 1, now)
+		add(c.errors, 1, now)
+	case mayfly.OutcomeInternal:
+		add(c.faults, 1, now)
 		add(c.errors, 1, now)
 	default:
 		add(c.errors, 1, now)

@@ -30,12 +30,18 @@ type Config struct {
 	// Authorizer decides who may query. Default: administrators and the platform.
 	Authorizer telemetry.Authorizer
 	Version    string // for /api/v1/status/buildinfo
+	// Now is the clock that changes and samples go by. Default time.Now;
+	// simulations have their own.
+	Now func() time.Time
 }
 
 // WithDefaults fills what was not said.
 func (c Config) WithDefaults() Config {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	if c.Interval == 0 {
 		c.Interval = 10 * time.Second

@@ -25,7 +25,7 @@ const (
 // Points takes the metrics that functions report themselves. Their series have
 // the labels app and function, and count against the app's own limit.
 func (m *Metrics) Points(points []telemetry.Point) {
-	now := time.Now()
+	now := m.cfg.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for i := range points {

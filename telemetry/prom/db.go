@@ -38,7 +38,7 @@ func (m *Metrics) openDB() (*tsdb.DB, error) {
 
 func (m *Metrics) closeDB(db *tsdb.DB) {
 	// The last values are worth a sample: a restart is then no gap.
-	if err := m.Scrape(context.Background(), time.Now()); err != nil {
+	if err := m.Scrape(context.Background(), m.cfg.Now()); err != nil {
 		m.cfg.Log.Error("metrics cannot be written", "error", err)
 	}
 	m.scraping.Lock()

@@ -1,8 +1,6 @@
 package prom
 
 import (
-	"time"
-
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/mayfly-cloud/mayfly/telemetry"
@@ -18,7 +16,7 @@ func (m *Metrics) Each(use func(telemetry.Metric)) {
 func (m *Metrics) all() []telemetry.Metric {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.collect(time.Now())
+	m.collect(m.cfg.Now())
 	out := make([]telemetry.Metric, 0, m.live)
 	for _, f := range m.families {
 		for _, s := range f.series {

@@ -62,6 +62,8 @@ func Open(cfg Config) (*Metrics, error) {
 	}
 	m.Collect("mayfly_metric_series", "Series that are live.", false, nil, func(emit func(float64, ...string)) { emit(float64(m.live)) })
 	m.Collect("mayfly_metric_series_refused_total", "Series that were refused because a limit was reached.", true, nil, func(emit func(float64, ...string)) { emit(m.refused) })
+	m.watchProcess()
+	m.watchDisk()
 	return m, nil
 }
 
@@ -142,7 +144,7 @@ func (m *Metrics) Run(ctx context.Context) error {
 	tick := time.NewTicker(m.cfg.Interval)
 	defer tick.Stop()
 	for {
-		if err := m.Scrape(ctx, time.Now()); err != nil && ctx.Err() == nil {
+		if err := m.Scrape(ctx, m.cfg.Now()); err != nil && ctx.Err() == nil {
 			m.cfg.Log.Error("metrics cannot be written", "error", err)
 		}
 		select {

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
 
 	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/telemetry"
@@ -50,6 +52,25 @@ func (m *Metrics) CheckQuery(expr string) error {
 		return mayfly.Errorf(mayfly.Invalid, "", "%q is not PromQL: %w", expr, err)
 	}
 	return nil
+}
+
+// Scope restricts every selector of expr to the series of an app.
+func (m *Metrics) Scope(expr string, app mayfly.AppName) (string, error) {
+	e, err := m.parser.ParseExpr(expr)
+	if err != nil {
+		return "", mayfly.Errorf(mayfly.Invalid, "", "%q is not PromQL: %w", expr, err)
+	}
+	only := labels.MustNewMatcher(labels.MatchEqual, "app", string(app))
+	parser.Inspect(e, func(node parser.Node, _ []parser.Node) error {
+		if v, ok := node.(*parser.VectorSelector); ok {
+			v.LabelMatchers = slices.DeleteFunc(v.LabelMatchers, func(l *labels.Matcher) bool {
+				return l.Name == "app" && l.Type == labels.MatchEqual && l.Value == only.Value
+			})
+			v.LabelMatchers = append(v.LabelMatchers, only)
+		}
+		return nil
+	})
+	return e.String(), nil
 }
 
 // Query evaluates a PromQL expression at one moment. A scalar is a sample

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 )
@@ -35,7 +34,7 @@ func (m *Metrics) WriteText(to io.Writer) {
 	// The lock is not held while a slow reader reads: the text is made first.
 	var text strings.Builder
 	m.mu.Lock()
-	m.collect(time.Now())
+	m.collect(m.cfg.Now())
 	for _, name := range sortedKeys(m.families) {
 		m.families[name].write(&text)
 	}
