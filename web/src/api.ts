@@ -23,14 +23,15 @@ export class Problem extends Error {
   }
 }
 
-export async function request<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
-  const res = await send(method, path, body, signal)
+/** as is the token where it is not that of the session, as before signing in. */
+export async function request<T>(method: string, path: string, body?: unknown, signal?: AbortSignal, as?: string): Promise<T> {
+  const res = await send(method, path, body, signal, as)
   const text = await res.text()
   return (text ? JSON.parse(text) : undefined) as T
 }
 
-async function send(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
-  const headers: Record<string, string> = { Authorization: `Bearer ${token.value}` }
+async function send(method: string, path: string, body?: unknown, signal?: AbortSignal, as = token.value): Promise<Response> {
+  const headers: Record<string, string> = { Authorization: `Bearer ${as}` }
   if (body !== undefined) headers['Content-Type'] = 'application/json'
   const res = await fetch(path, { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) })
   if (res.ok) return res

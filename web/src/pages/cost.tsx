@@ -1,0 +1,35 @@
+import { query, useData } from '../data'
+import { Filter, Load, Nothing, Page, Stat, Table } from '../parts'
+import { param } from '../router'
+
+interface Money { total: number }
+interface Row { app: string; function?: string; usage: { requests: number; billed_ms: number; cpu_ns: number }; cost: Money }
+interface Cost { currency: string; rows: Row[] | null; total: Money; month_to_date: Money; forecast: Money }
+
+/** What the same usage costs under a price sheet. */
+export function CostPage() {
+  const prices = useData<{ sheets?: { name: string }[] }>('/v1/prices')
+  const cost = useData<Cost>(`/v1/cost${query({ prices: param('prices'), since: param('since') })}`, 10000)
+  const names = prices.value?.sheets?.map((s) => s.name) ?? []
+  return (
+    <Page title="Cost" aside={<form class="filters" onSubmit={(e) => e.preventDefault()}>
+      <Filter name="prices" label="Prices" options={names} /><Filter name="since" label="Since" options={['24h', '7d', '30d']} />
+    </form>}>
+      <Load from={cost}>{(c) => {
+        const money = (n: number) => `${n.toLocaleString(undefined, { maximumSignificantDigits: 3 })} ${c.currency}`
+        return (
+          <>
+            <dl class="stats"><Stat name="Total">{money(c.total.total)}</Stat><Stat name="Month to date">{money(c.month_to_date.total)}</Stat><Stat name="Forecast for the month">{money(c.forecast.total)}</Stat></dl>
+            {!c.rows?.length ? <Nothing title="Nothing was used">Usage appears here within a second of a call.</Nothing> : (
+              <Table label="By function" head={['Function', 'Requests', 'Billed', 'Processor', 'Cost']}>
+                {c.rows.map((r) => (
+                  <tr key={r.app + r.function}><td>{r.app}/{r.function}</td><td class="number">{r.usage.requests}</td><td class="number">{(r.usage.billed_ms / 1000).toFixed(3)} s</td><td class="number">{(r.usage.cpu_ns / 1e9).toFixed(3)} s</td><td class="number">{money(r.cost.total)}</td></tr>
+                ))}
+              </Table>
+            )}
+          </>
+        )
+      }}</Load>
+    </Page>
+  )
+}
