@@ -33,13 +33,22 @@ type Starter struct {
 	Launch  Launch
 	Command func(spec *sandbox.Spec) process.Command // spec is nil for an anonymous worker
 	Engine  string                                   // AWS_EXECUTION_ENV
-	Stock   *Stock                                   // nil: always afresh
+	Stock   *Stock[*Worker]                          // nil: always afresh
 	Log     *slog.Logger
 }
 
-// Anonymous starts a worker without a function.
+// Anonymous starts a worker without a function and waits until its interpreter
+// is ready.
 func (s *Starter) Anonymous(ctx context.Context) (*Worker, error) {
-	return Begin(ctx, s.Launch, s.Command(nil), s.Log)
+	w, err := Begin(ctx, s.Launch, s.Command(nil), s.Log)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.Hello(ctx); err != nil {
+		w.End()
+		return nil, err
+	}
+	return w, nil
 }
 
 // Start returns a worker that runs spec. A *mayfly.FunctionError is the
@@ -73,7 +82,7 @@ func slowInit(ctx context.Context, spec *sandbox.Spec) error {
 func (s *Starter) worker(ctx context.Context, spec *sandbox.Spec, anonymous bool) (w *Worker, ahead bool, done func(), err error) {
 	done = func() {}
 	if s.Stock != nil && anonymous {
-		if w, done = s.Stock.Take(); w != nil {
+		if w, ahead, done = s.Stock.Take(); ahead {
 			if err = w.Assign(ctx, Assignment(spec)); err == nil {
 				return w, true, done, nil
 			}

@@ -15,26 +15,36 @@ const trim = 10 * time.Second
 // retry is how long a stock waits after a worker could not be started ahead.
 const retry = 5 * time.Second
 
+// Item is what a Stock holds: an anonymous worker, or a cell for one.
+type Item interface {
+	comparable
+	Alive() bool
+	Memory() mayfly.Bytes // 0: not known
+	End()
+}
+
 // StockConfig configures a Stock.
-type StockConfig struct {
-	Make   func(ctx context.Context) (*Worker, error) // an anonymous worker
-	Least  int                                        // kept from Open on, whatever the demand; default 1
-	Memory mayfly.Bytes                               // what the stock may hold; default 256 MiB
-	Each   mayfly.Bytes                               // what one worker holds, until one was measured; default 32 MiB
+type StockConfig[T Item] struct {
+	Make   func(ctx context.Context) (T, error) // one that is ready to be used
+	Least  int                                  // kept from Open on, whatever the demand; default 1
+	Most   int                                  // default: as memory allows
+	Memory mayfly.Bytes                         // what the stock may hold; default 256 MiB
+	Each   mayfly.Bytes                         // what one holds, until one was measured; default 32 MiB
 	Log    *slog.Logger
 }
 
-// A Stock keeps anonymous workers started ahead of need. Its methods may be
-// called concurrently. It holds nothing, and runs no goroutine, until Open.
-type Stock struct {
-	cfg    StockConfig
+// A Stock keeps things made ahead of need, as many as recent starts suggest. Its
+// methods may be called concurrently. It holds nothing, and runs no goroutine,
+// until Open.
+type Stock[T Item] struct {
+	cfg    StockConfig[T]
 	ctx    context.Context
 	cancel context.CancelFunc
 
 	mu     sync.Mutex
 	open   bool         // guarded by mu
 	closed bool         // guarded by mu
-	ready  []*Worker    // guarded by mu; the oldest first
+	ready  []T          // guarded by mu; the oldest first
 	demand demand       // guarded by mu
 	each   mayfly.Bytes // guarded by mu
 	filler bool         // guarded by mu; a goroutine makes workers
@@ -45,7 +55,7 @@ type Stock struct {
 }
 
 // NewStock makes a stock.
-func NewStock(cfg StockConfig) *Stock {
+func NewStock[T Item](cfg StockConfig[T]) *Stock[T] {
 	if cfg.Least == 0 {
 		cfg.Least = 1
 	}
@@ -55,13 +65,16 @@ func NewStock(cfg StockConfig) *Stock {
 	if cfg.Each == 0 {
 		cfg.Each = 32 * mayfly.MiB
 	}
-	s := &Stock{cfg: cfg, each: cfg.Each}
+	if cfg.Most == 0 {
+		cfg.Most = 1000
+	}
+	s := &Stock[T]{cfg: cfg, each: cfg.Each}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
 
-// Open begins to keep workers. It may be called again.
-func (s *Stock) Open() {
+// Open begins to make. It may be called again.
+func (s *Stock[T]) Open() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || s.open {
@@ -72,29 +85,29 @@ func (s *Stock) Open() {
 	s.fill()
 }
 
-// Take counts a start and hands out a worker, nil where none is ready. The
-// caller then starts its own, and calls done once it has: the stock does not
-// compete with starts that somebody waits for.
-func (s *Stock) Take() (w *Worker, done func()) {
+// Take counts a start and hands one out, where one is ready. The caller makes
+// its own otherwise, and in both cases calls done once its start is over: the
+// stock does not compete with starts that somebody waits for.
+func (s *Stock[T]) Take() (t T, ok bool, done func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.demand.start(time.Now())
-	for len(s.ready) > 0 && w == nil {
-		w, s.ready = s.ready[0], s.ready[1:]
-		if !w.Alive() {
-			w = nil
+	s.direct++
+	for len(s.ready) > 0 {
+		t, s.ready = s.ready[0], s.ready[1:]
+		if !t.Alive() {
+			continue
 		}
+		if m := t.Memory(); m > 0 {
+			s.each = m
+		}
+		return t, true, s.finished
 	}
-	if s.direct++; w == nil {
-		return nil, s.finished
-	}
-	if u := w.Usage().Memory; u > 0 {
-		s.each = u
-	}
-	return w, s.finished
+	var none T
+	return none, false, s.finished
 }
 
-func (s *Stock) finished() {
+func (s *Stock[T]) finished() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.direct--
@@ -102,16 +115,16 @@ func (s *Stock) finished() {
 }
 
 // want is how many to hold. s.mu is held.
-func (s *Stock) want() int {
+func (s *Stock[T]) want() int {
 	if !s.open || s.closed {
 		return 0
 	}
-	return s.demand.want(time.Now(), s.cfg.Least, max(1, int(s.cfg.Memory/max(1, s.each))))
+	return s.demand.want(time.Now(), s.cfg.Least, min(s.cfg.Most, max(1, int(s.cfg.Memory/max(1, s.each)))))
 }
 
-// fill starts the goroutine that makes workers, where some are missing. s.mu is
+// fill starts the goroutine that makes what is missing. s.mu is
 // held.
-func (s *Stock) fill() {
+func (s *Stock[T]) fill() {
 	if s.filler || s.direct > 0 || len(s.ready) >= s.want() || time.Since(s.failed) < retry {
 		return
 	}
@@ -120,58 +133,50 @@ func (s *Stock) fill() {
 	go s.make()
 }
 
-// make adds workers until there are enough or somebody waits for a start.
-func (s *Stock) make() {
+// make adds to the stock until there are enough or somebody waits for a start.
+func (s *Stock[T]) make() {
 	defer s.wg.Done()
 	for {
-		w, err := s.begin()
-		s.mu.Lock()
-		if err != nil {
-			s.failed = time.Now()
-			if s.ctx.Err() == nil {
-				s.cfg.Log.Warn("worker not started ahead", "error", err)
-			}
-		}
-		if w != nil && !s.closed {
-			s.ready = append(s.ready, w)
-			w = nil
-		}
-		more := err == nil && s.direct == 0 && len(s.ready) < s.want()
-		s.filler = more
-		s.mu.Unlock()
-		if w != nil {
-			w.End()
-		}
-		if !more {
+		ctx, cancel := context.WithTimeout(s.ctx, 30*time.Second)
+		t, err := s.cfg.Make(ctx)
+		cancel()
+		if !s.add(t, err) {
 			return
 		}
 	}
 }
 
-// begin starts one worker and waits until its interpreter is ready.
-func (s *Stock) begin() (*Worker, error) {
-	ctx, cancel := context.WithTimeout(s.ctx, 30*time.Second)
-	defer cancel()
-	w, err := s.cfg.Make(ctx)
+// add puts one into the stock and reports whether to make another.
+func (s *Stock[T]) add(t T, err error) bool {
+	s.mu.Lock()
 	if err != nil {
-		return nil, err
+		s.failed = time.Now()
+		if s.ctx.Err() == nil {
+			s.cfg.Log.Warn("nothing made ahead", "error", err)
+		}
 	}
-	if err := w.Hello(ctx); err != nil {
-		w.End()
-		return nil, err
+	late := err == nil && s.closed
+	if err == nil && !s.closed {
+		s.ready = append(s.ready, t)
 	}
-	return w, nil
+	more := err == nil && s.direct == 0 && len(s.ready) < s.want()
+	s.filler = more
+	s.mu.Unlock()
+	if late {
+		t.End()
+	}
+	return more
 }
 
-// trim ends workers beyond what is wanted and replaces those that died.
-func (s *Stock) trim() {
+// trim ends what is beyond the wanted and replaces what died.
+func (s *Stock[T]) trim() {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
 		return
 	}
 	s.ready = alive(s.ready)
-	var surplus []*Worker
+	var surplus []T
 	if n := len(s.ready) - s.want(); n > 0 {
 		surplus, s.ready = s.ready[:n:n], s.ready[n:]
 	}
@@ -185,7 +190,7 @@ func (s *Stock) trim() {
 	}
 }
 
-func alive(ws []*Worker) []*Worker {
+func alive[T Item](ws []T) []T {
 	kept := ws[:0]
 	for _, w := range ws {
 		if w.Alive() {
@@ -195,15 +200,15 @@ func alive(ws []*Worker) []*Worker {
 	return kept
 }
 
-// Ready is how many workers wait.
-func (s *Stock) Ready() int {
+// Ready is how many wait.
+func (s *Stock[T]) Ready() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.ready)
 }
 
 // Close ends all that the stock holds. It may be called twice.
-func (s *Stock) Close() {
+func (s *Stock[T]) Close() {
 	s.mu.Lock()
 	s.closed = true
 	rest := s.ready

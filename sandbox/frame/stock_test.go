@@ -48,14 +48,15 @@ func launchFake(_ context.Context, cmd process.Command) (Program, error) {
 	return &fake{end: end, done: make(chan struct{})}, err
 }
 
-func newStock(t *testing.T, made *atomic.Int64, fail *atomic.Bool) *Stock {
+func newStock(t *testing.T, made *atomic.Int64, fail *atomic.Bool) *Stock[*Worker] {
 	log := slog.New(slog.DiscardHandler)
-	s := NewStock(StockConfig{Log: log, Memory: 8 << 20, Each: 1 << 20, Make: func(ctx context.Context) (*Worker, error) {
+	s := NewStock(StockConfig[*Worker]{Log: log, Memory: 8 << 20, Each: 1 << 20, Make: func(ctx context.Context) (*Worker, error) {
 		if fail.Load() {
 			return nil, errors.New("no")
 		}
 		made.Add(1)
-		return Begin(ctx, launchFake, process.Command{}, log)
+		s := Starter{Launch: launchFake, Command: func(*sandbox.Spec) process.Command { return process.Command{} }, Log: log}
+		return s.Anonymous(ctx)
 	}})
 	t.Cleanup(s.Close)
 	return s
@@ -74,7 +75,7 @@ func TestStock(t *testing.T) {
 	var made atomic.Int64
 	var fail atomic.Bool
 	s := newStock(t, &made, &fail)
-	if w, done := s.Take(); w != nil {
+	if _, ok, done := s.Take(); ok {
 		t.Error("a stock that is not open has a worker")
 	} else {
 		done()
@@ -85,9 +86,9 @@ func TestStock(t *testing.T) {
 
 	var taken []*Worker
 	for range 6 { // a burst, of which one is ready
-		w, done := s.Take()
+		w, ok, done := s.Take()
 		defer done()
-		if w != nil {
+		if ok {
 			taken = append(taken, w)
 		}
 	}
@@ -108,8 +109,8 @@ func TestStockFollowsDemand(t *testing.T) {
 	s := newStock(t, &made, &fail)
 	s.Open()
 	for range 20 {
-		w, done := s.Take()
-		if w != nil {
+		w, ok, done := s.Take()
+		if ok {
 			w.End()
 		}
 		done()
@@ -130,7 +131,7 @@ func TestStockFollowsDemand(t *testing.T) {
 	}
 	s.Close()
 	s.Close()
-	if w, done := s.Take(); w != nil {
+	if _, ok, done := s.Take(); ok {
 		t.Error("a closed stock has a worker")
 	} else {
 		done()
@@ -148,9 +149,9 @@ func TestStockThatCannotStart(t *testing.T) {
 		defer s.mu.Unlock()
 		return !s.failed.IsZero() && !s.filler
 	})
-	w, done := s.Take()
+	_, ok, done := s.Take()
 	done()
-	if w != nil || made.Load() != 0 {
+	if ok || made.Load() != 0 {
 		t.Error("a worker came from nowhere")
 	}
 }

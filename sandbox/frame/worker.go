@@ -199,6 +199,9 @@ func (w *Worker) Hello(ctx context.Context) error {
 // Alive reports whether the worker may still be loaded.
 func (w *Worker) Alive() bool { return !ended(w.done) && !ended(w.conn.Closed()) }
 
+// Memory is what the worker holds now.
+func (w *Worker) Memory() mayfly.Bytes { return w.prog.Usage().Memory }
+
 // Assign gives an anonymous worker's cell to a function.
 func (w *Worker) Assign(ctx context.Context, a process.Assignment) error {
 	return w.prog.Assign(ctx, a)

@@ -39,7 +39,8 @@ type template struct {
 	built   chan struct{} // closed when building is over
 	worker  *frame.Worker // set before built is closed; nil where refused
 	process *process.Process
-	err     error // why not, where the code failed
+	cells   *frame.Stock[hollow] // for its next children; nil where refused
+	err     error                // why not, where the code failed
 
 	// guarded by templates.mu
 	children int
@@ -140,12 +141,16 @@ func (t *templates) drop(tpl *template) {
 // make starts the template of a claimed version.
 func (t *templates) make(ctx context.Context, tpl *template, spec *sandbox.Spec) {
 	w, p, err := t.start(ctx, spec)
+	if w != nil {
+		tpl.cells = cells(p, spec, t.driver.cfg)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	tpl.worker, tpl.process, tpl.err = w, p, err
 	close(tpl.built)
 	if w != nil {
 		t.live[w] = struct{}{}
+		tpl.cells.Open()
 		t.wg.Go(func() { t.follow(tpl) })
 	}
 	if err != nil || t.closed || tpl.dropped {
@@ -192,6 +197,7 @@ func (t *templates) start(ctx context.Context, spec *sandbox.Spec) (*frame.Worke
 // follow forgets a template that ended by itself.
 func (t *templates) follow(tpl *template) {
 	<-tpl.worker.Done()
+	tpl.cells.Close()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.live, tpl.worker)
@@ -251,13 +257,18 @@ func (t *templates) release(tpl *template) {
 // child forks one instance.
 func (t *templates) child(ctx context.Context, tpl *template, spec *sandbox.Spec, out sandbox.Output) (*frame.Worker, error) {
 	asked := time.Now()
-	cell, err := tpl.process.Hollow(ctx, frame.Assignment(spec))
-	if err != nil {
-		return nil, err
+	cell, ahead, done := tpl.cells.Take()
+	defer done()
+	if !ahead {
+		c, err := tpl.process.Hollow(ctx, frame.Assignment(spec))
+		if err != nil {
+			return nil, err
+		}
+		cell = hollow{c}
 	}
-	w, err := tpl.worker.Fork(ctx, cell)
+	w, err := tpl.worker.Fork(ctx, cell.Cell)
 	if err != nil {
-		cell.Close()
+		cell.End()
 		return nil, err
 	}
 	s, err := t.driver.starter(ctx, spec)
