@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"slices"
@@ -58,6 +59,9 @@ type Info struct {
 	LongestMS  int64        `json:"longest_wait_ms"`
 	Refused    int64        `json:"refused" doc:"Those that waited for too long"`
 	Rolledback int64        `json:"rolled_back" doc:"Transactions that were idle or too old"`
+
+	Connections int `json:"connections,omitempty" doc:"PostgreSQL: open ones"`
+	Pool        int `json:"pool,omitempty" doc:"PostgreSQL: most of them"`
 }
 
 type listOutput struct {
@@ -79,6 +83,7 @@ func (d *Driver) Register(api huma.API) {
 		huma.Register(api, op("hrana-"+v, http.MethodGet, "/{database}/"+v, "Hrana "+v+" in JSON is spoken here"), d.version)
 		huma.Register(api, op("hrana-"+v+"-pipeline", http.MethodPost, "/{database}/"+v+"/pipeline", "Hrana "+v+": run requests on a stream"), d.runPipeline)
 	}
+	huma.Register(api, op("neon-sql", http.MethodPost, "/{database}/sql", "PostgreSQL: one statement, or several as a transaction, as @neondatabase/serverless says it"), d.neon)
 	huma.Register(api, op("backup-database", http.MethodGet, "/{database}/backup", "A consistent copy of the file, while it is in use"), d.backup)
 }
 
@@ -100,6 +105,9 @@ func (d *Driver) runPipeline(ctx context.Context, in *pipelineInput) (*pipelineO
 }
 
 func (d *Driver) query(ctx context.Context, in *queryInput) (*queryOutput, error) {
+	if d.postgres(mayfly.AppName(in.App), in.Database) != nil {
+		return d.queryPostgres(ctx, in)
+	}
 	db, write, err := d.open(ctx, mayfly.AppName(in.App), in.Database)
 	if err != nil {
 		return nil, err
@@ -132,6 +140,51 @@ func (d *Driver) query(ctx context.Context, in *queryInput) (*queryOutput, error
 			}
 		}
 		out.Body.Rows = append(out.Body.Rows, row)
+	}
+	return out, nil
+}
+
+// queryPostgres returns values in PostgreSQL's text form.
+func (d *Driver) queryPostgres(ctx context.Context, in *queryInput) (*queryOutput, error) {
+	p, write, err := d.openPostgres(ctx, mayfly.AppName(in.App), in.Database)
+	if err != nil {
+		return nil, err
+	}
+	s := &Statement{}
+	if err := s.arguments(in.Body.Args); err != nil {
+		return nil, err
+	}
+	q := &pgQuery{Query: in.Body.SQL}
+	for _, v := range s.Args {
+		var text *string
+		switch v := v.(type) {
+		case nil:
+		case []byte:
+			hex := fmt.Sprintf("\\x%x", v)
+			text = &hex
+		default:
+			plain := fmt.Sprint(v)
+			text = &plain
+		}
+		q.Params = append(q.Params, text)
+	}
+	r, err := p.once(ctx, q, write)
+	if err != nil {
+		return nil, err
+	}
+	out := &queryOutput{}
+	out.Body.Affected, out.Body.Columns, out.Body.Rows = r.RowCount, []string{}, [][]any{}
+	for _, f := range r.Fields {
+		out.Body.Columns = append(out.Body.Columns, f.Name)
+	}
+	for _, row := range r.Rows {
+		values := make([]any, len(row))
+		for i, v := range row {
+			if v != nil {
+				values[i] = *v
+			}
+		}
+		out.Body.Rows = append(out.Body.Rows, values)
 	}
 	return out, nil
 }
@@ -210,6 +263,11 @@ func (d *Driver) list(ctx context.Context, in *struct {
 	for _, db := range d.databases {
 		if db.app == app {
 			out.Body.Databases = append(out.Body.Databases, db.info())
+		}
+	}
+	for _, p := range d.servers {
+		if p.app == app {
+			out.Body.Databases = append(out.Body.Databases, p.info())
 		}
 	}
 	slices.SortFunc(out.Body.Databases, func(a, b Info) int { return strings.Compare(a.Database, b.Database) })

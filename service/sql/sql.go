@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/service"
 )
@@ -24,6 +26,7 @@ const DefaultTimeout = 30 * time.Second
 type Config struct {
 	Dir     string // folder of the files; made where missing
 	Authz   service.Authorizer
+	Secrets Secrets                                   // of PostgreSQL's DSNs; nil: there is no PostgreSQL
 	Changed func(app mayfly.AppName, database string) // changes may be there for those who listen; may be nil
 	Wait    time.Duration                             // for a connection; default 10 s
 	Idle    time.Duration                             // of a transaction between two requests; default 10 s
@@ -48,6 +51,11 @@ func (c Config) WithDefaults() Config {
 	return c
 }
 
+// Secrets resolves a secret of an app.
+type Secrets interface {
+	Secret(ctx context.Context, app mayfly.AppName, name string) (string, error)
+}
+
 // Driver is the databases of a node. It is safe for concurrent use.
 type Driver struct {
 	cfg     Config
@@ -55,6 +63,7 @@ type Driver struct {
 
 	mu        sync.RWMutex
 	databases map[string]*database // guarded by mu; by "app/name"
+	servers   map[string]*postgres // guarded by mu; by "app/name"
 	closed    bool                 // guarded by mu
 }
 
@@ -65,7 +74,7 @@ var (
 
 // New makes the service; it opens a database when an app declares it.
 func New(cfg Config) *Driver {
-	d := &Driver{cfg: cfg.WithDefaults(), databases: map[string]*database{}}
+	d := &Driver{cfg: cfg.WithDefaults(), databases: map[string]*database{}, servers: map[string]*postgres{}}
 	d.streams.init(d.cfg)
 	return d
 }
@@ -103,11 +112,17 @@ func (d *Driver) checkOne(app mayfly.AppName, name string, spec *mayfly.Database
 	if spec == nil {
 		return nil
 	}
-	if spec.Engine != "" && spec.Engine != "sqlite" {
-		return mayfly.Errorf(mayfly.Invalid, "", "engine %q is not offered; use sqlite", spec.Engine)
-	}
-	if spec.DSN != "" || spec.Pool != 0 {
-		return mayfly.Errorf(mayfly.Invalid, "", "dsn and pool are not for sqlite, which is a file of this node")
+	switch spec.Engine {
+	case "", "sqlite":
+		if spec.DSN != "" || spec.Pool != 0 {
+			return mayfly.Errorf(mayfly.Invalid, "", "dsn and pool are not for sqlite, which is a file of this node")
+		}
+	case "postgres":
+		if err := d.checkPostgres(spec); err != nil {
+			return err
+		}
+	default:
+		return mayfly.Errorf(mayfly.Invalid, "", "engine %q is not known; use sqlite or postgres", spec.Engine)
 	}
 	for file := range spec.MigrationFiles {
 		if !migrationName.MatchString(file) {
@@ -116,6 +131,20 @@ func (d *Driver) checkOne(app mayfly.AppName, name string, spec *mayfly.Database
 	}
 	_, err := d.pending(app, name, spec)
 	return err
+}
+
+func (d *Driver) checkPostgres(spec *mayfly.Database) error {
+	switch {
+	case d.cfg.Secrets == nil:
+		return mayfly.Errorf(mayfly.Invalid, "", "this node has no secrets, so that there can be no dsn")
+	case spec.DSN == "":
+		return mayfly.Errorf(mayfly.Invalid, "", "dsn is missing: the name of the secret that holds postgres://USER:PASSWORD@HOST/DATABASE")
+	case spec.Quota != 0:
+		return mayfly.Errorf(mayfly.Invalid, "", "a quota is for sqlite; limit the server's disk instead")
+	case spec.Pool < 0 || spec.Pool > 1000:
+		return mayfly.Errorf(mayfly.Invalid, "", "pool must be between 1 and 1000")
+	}
+	return nil
 }
 
 // Plan is what the next Apply would do to the databases of m, a line each.
@@ -137,6 +166,9 @@ func (d *Driver) pending(app mayfly.AppName, name string, spec *mayfly.Database)
 	if spec == nil {
 		return nil, nil
 	}
+	if spec.Engine == "postgres" {
+		return d.pendingPostgres(app, name, spec)
+	}
 	db := d.database(app, name)
 	if db == nil {
 		if _, err := os.Stat(d.file(app, name)); err != nil {
@@ -155,6 +187,37 @@ func (d *Driver) pending(app mayfly.AppName, name string, spec *mayfly.Database)
 	}
 	defer db.give(c)
 	return pendingOn(c, spec)
+}
+
+// pendingPostgres asks a server that is connected; of another, nothing is known
+// before Apply.
+func (d *Driver) pendingPostgres(app mayfly.AppName, name string, spec *mayfly.Database) (names []string, err error) {
+	p := d.postgres(app, name)
+	if p == nil {
+		return pending(spec.MigrationFiles, nil)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	err = p.use(ctx, false, func(c *pgconn.PgConn) error {
+		r, err := pgRun(ctx, c, &pgQuery{Query: "SELECT to_regclass('_mayfly_migrations')"})
+		if err != nil || r.Rows[0][0] == nil {
+			names, err = pending(spec.MigrationFiles, nil)
+			return err
+		}
+		done, err := pgApplied(ctx, c)
+		if err != nil {
+			return err
+		}
+		names, err = pending(spec.MigrationFiles, done)
+		return err
+	})
+	return names, err
+}
+
+func (d *Driver) postgres(app mayfly.AppName, name string) *postgres {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.servers[string(app)+"/"+name]
 }
 
 func pendingOn(c *connection, spec *mayfly.Database) ([]string, error) {
@@ -186,7 +249,7 @@ func (d *Driver) Apply(ctx context.Context, apps []*mayfly.Manifest) error {
 			if spec == nil {
 				spec = &mayfly.Database{}
 			}
-			wanted[string(m.App)+"/"+name] = true
+			wanted[spec.Engine+" "+string(m.App)+"/"+name] = true
 			if err := d.applyOne(ctx, m, name, spec); err != nil {
 				problems = append(problems, fmt.Errorf("database %s of app %s: %w", name, m.App, err))
 			}
@@ -195,12 +258,22 @@ func (d *Driver) Apply(ctx context.Context, apps []*mayfly.Manifest) error {
 	d.mu.Lock()
 	var gone []*database
 	for key, db := range d.databases {
-		if !wanted[key] {
+		if !wanted[" "+key] && !wanted["sqlite "+key] {
 			gone = append(gone, db)
 			delete(d.databases, key)
 		}
 	}
+	var left []*postgres
+	for key, p := range d.servers {
+		if !wanted["postgres "+key] {
+			left = append(left, p)
+			delete(d.servers, key)
+		}
+	}
 	d.mu.Unlock()
+	for _, p := range left {
+		p.pool.Close()
+	}
 	for _, db := range gone {
 		d.streams.end(db)
 		db.close()
@@ -209,6 +282,13 @@ func (d *Driver) Apply(ctx context.Context, apps []*mayfly.Manifest) error {
 }
 
 func (d *Driver) applyOne(ctx context.Context, m *mayfly.Manifest, name string, spec *mayfly.Database) error {
+	if spec.Engine == "postgres" {
+		p, err := d.connect(ctx, m.App, name, spec)
+		if err != nil {
+			return err
+		}
+		return p.migrate(ctx, spec.MigrationFiles)
+	}
 	db, err := d.ensure(ctx, m.App, name, spec)
 	if err != nil {
 		return err
@@ -244,6 +324,47 @@ func (d *Driver) ensure(ctx context.Context, app mayfly.AppName, name string, sp
 	}
 	d.databases[string(app)+"/"+name] = db
 	return db, nil
+}
+
+// connect is the pool of a PostgreSQL database; a new one where its DSN or its
+// limits changed.
+func (d *Driver) connect(ctx context.Context, app mayfly.AppName, name string, spec *mayfly.Database) (*postgres, error) {
+	dsn, err := d.cfg.Secrets.Secret(ctx, app, spec.DSN)
+	if err != nil {
+		return nil, err
+	}
+	size, limit := spec.Pool, spec.Timeout.D()
+	if size == 0 {
+		size = DefaultPool
+	}
+	if limit == 0 {
+		limit = DefaultTimeout
+	}
+	old := d.postgres(app, name)
+	if old != nil && old.dsn == dsn && old.size == size && old.limit == limit {
+		return old, nil
+	}
+	p, err := openPostgres(dsn, size, limit)
+	if err != nil {
+		return nil, err
+	}
+	p.app, p.name, p.wait = app, name, d.cfg.Wait
+	d.mu.Lock()
+	closed := d.closed
+	if !closed {
+		d.servers[string(app)+"/"+name] = p
+	}
+	d.mu.Unlock()
+	if closed {
+		old = p
+	}
+	if old != nil {
+		go old.pool.Close() // it waits for those that use it
+	}
+	if closed {
+		return nil, mayfly.Errorf(mayfly.Unavailable, "open database", "the node is closing")
+	}
+	return p, nil
 }
 
 // limit sets what a manifest may have changed, while no one writes.
@@ -302,7 +423,12 @@ func (d *Driver) close() {
 	d.closed = true
 	all := d.databases
 	d.databases = map[string]*database{}
+	servers := d.servers
+	d.servers = map[string]*postgres{}
 	d.mu.Unlock()
+	for _, p := range servers {
+		p.pool.Close()
+	}
 	for _, db := range all {
 		d.streams.end(db)
 		db.close()
@@ -315,19 +441,46 @@ func (d *Driver) Close() error {
 	return nil
 }
 
-// open is a declared database that who may use; write says whether it may write.
-func (d *Driver) open(ctx context.Context, app mayfly.AppName, name string) (db *database, write bool, err error) {
+// may asks whether the caller may use a database at all, and whether it may
+// write.
+func (d *Driver) may(ctx context.Context, app mayfly.AppName, name string) (write bool, err error) {
 	who := mayfly.CallerFrom(ctx)
-	err = d.cfg.Authz.Authorize(ctx, who, app, service.Write, service.KindDatabase, name)
-	if write = err == nil; !write {
-		if err = d.cfg.Authz.Authorize(ctx, who, app, service.Read, service.KindDatabase, name); err != nil {
-			return nil, false, err
-		}
+	if d.cfg.Authz.Authorize(ctx, who, app, service.Write, service.KindDatabase, name) == nil {
+		return true, nil
 	}
-	if db = d.database(app, name); db == nil {
-		return nil, false, mayfly.Errorf(mayfly.NotFound, "open database", "app %s declares no database %q; add it under databases: in its manifest", app, name)
+	return false, d.cfg.Authz.Authorize(ctx, who, app, service.Read, service.KindDatabase, name)
+}
+
+// open is a declared SQLite database that who may use; write says whether it may
+// write.
+func (d *Driver) open(ctx context.Context, app mayfly.AppName, name string) (db *database, write bool, err error) {
+	if write, err = d.may(ctx, app, name); err != nil {
+		return nil, false, err
 	}
-	return db, write, nil
+	if db = d.database(app, name); db != nil {
+		return db, write, nil
+	}
+	if d.postgres(app, name) != nil {
+		return nil, false, mayfly.Errorf(mayfly.Invalid, "open database", "%s is PostgreSQL; use POST …/databases/%s/sql, which @neondatabase/serverless speaks, or …/query", name, name)
+	}
+	return nil, false, undeclared(app, name)
+}
+
+func (d *Driver) openPostgres(ctx context.Context, app mayfly.AppName, name string) (p *postgres, write bool, err error) {
+	if write, err = d.may(ctx, app, name); err != nil {
+		return nil, false, err
+	}
+	if p = d.postgres(app, name); p != nil {
+		return p, write, nil
+	}
+	if d.database(app, name) != nil {
+		return nil, false, mayfly.Errorf(mayfly.Invalid, "open database", "%s is SQLite; use a libSQL client", name)
+	}
+	return nil, false, undeclared(app, name)
+}
+
+func undeclared(app mayfly.AppName, name string) error {
+	return mayfly.Errorf(mayfly.NotFound, "open database", "app %s declares no database %q; add it under databases: in its manifest", app, name)
 }
 
 // Query runs one statement by itself, as the caller of ctx.
