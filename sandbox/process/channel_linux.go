@@ -20,8 +20,11 @@ import (
 type channel struct {
 	conn *net.UnixConn
 
-	asking  sync.Mutex  // held by the one request under way
-	replies chan answer // capacity 1
+	asking  chan struct{} // holds a token while no request is under way
+	replies chan answer   // capacity 1: never full when a reply comes
+
+	mu   sync.Mutex
+	late int // guarded by mu; replies still to come that nobody waits for
 
 	gone chan struct{} // closed when the shim is gone
 	exit *exitEvent    // what it said of its program; read after gone
@@ -65,7 +68,8 @@ func newChannel() (*channel, int, error) {
 		unix.Close(fds[1])
 		return nil, -1, fmt.Errorf("use socket pair: %w", err)
 	}
-	c := &channel{conn: conn.(*net.UnixConn), replies: make(chan answer, 1), gone: make(chan struct{})}
+	c := &channel{conn: conn.(*net.UnixConn), asking: make(chan struct{}, 1), replies: make(chan answer, 1), gone: make(chan struct{})}
+	c.asking <- struct{}{}
 	go c.read()
 	return c, fds[1], nil
 }
@@ -86,12 +90,7 @@ func (c *channel) read() {
 			c.exit = &exitEvent{unix.WaitStatus(msg.Uint()), msg.Uint(), msg.Uint()}
 			continue
 		}
-		a := answer{msg, rights(oob[:nOOB])}
-		select {
-		case c.replies <- a:
-		default:
-			a.close()
-		}
+		c.deliver(answer{msg, rights(oob[:nOOB])})
 	}
 }
 
@@ -111,18 +110,22 @@ func rights(oob []byte) (fds []int) {
 	return fds
 }
 
-// ask sends a request and waits for the reply. When ctx ends first the channel
-// is closed, which ends the shim: it could not be told from one that hangs.
+// ask sends a request and waits for the reply. When ctx ends first the reply is
+// dropped once it comes.
 func (c *channel) ask(ctx context.Context, op byte, body shim.Writer, fds ...int) (answer, error) {
-	c.asking.Lock()
-	defer c.asking.Unlock()
+	select {
+	case <-c.asking:
+	case <-ctx.Done():
+		return answer{}, context.Cause(ctx)
+	}
+	defer func() { c.asking <- struct{}{} }()
 	if err := c.send(append(shim.Writer{op}, body...), fds); err != nil {
 		return answer{}, err
 	}
 	return c.await(ctx)
 }
 
-// await waits for the next reply.
+// await waits for the reply.
 func (c *channel) await(ctx context.Context) (answer, error) {
 	select {
 	case a := <-c.replies:
@@ -130,8 +133,32 @@ func (c *channel) await(ctx context.Context) (answer, error) {
 	case <-c.gone:
 		return c.last()
 	case <-ctx.Done():
-		c.close()
+		c.abandon()
 		return answer{}, context.Cause(ctx)
+	}
+}
+
+// deliver hands a reply to who waits for it.
+func (c *channel) deliver(a answer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.late > 0 {
+		c.late--
+		a.close()
+		return
+	}
+	c.replies <- a
+}
+
+// abandon gives the reply under way up.
+func (c *channel) abandon() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	select {
+	case a := <-c.replies:
+		a.close()
+	default:
+		c.late++
 	}
 }
 

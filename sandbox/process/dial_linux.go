@@ -5,15 +5,11 @@ import (
 	"errors"
 	"net"
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/mayfly-cloud/mayfly/sandbox/process/shim"
 )
-
-// socketTime bounds how long a cell's init may take to make sockets.
-const socketTime = 30 * time.Second
 
 // dial connects to a port of the cell's loopback. The socket was made in the
 // cell's network by its init, ahead of need: where a socket is made decides
@@ -41,10 +37,6 @@ func (c *cell) socket(ctx context.Context) (int, error) {
 		return fd, nil
 	}
 	c.mu.Unlock()
-	// Whoever dials may give up at any time, a client that disconnects for one:
-	// a request that is given up would end the cell.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), socketTime)
-	defer cancel()
 	var w shim.Writer
 	w.Uint(sparesWanted)
 	a, err := c.control.ask(ctx, shim.OpSockets, w)

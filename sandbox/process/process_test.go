@@ -319,6 +319,38 @@ func TestFreeze(t *testing.T) {
 	})
 }
 
+// TestDialFrozen gives a dial up whose cell cannot answer. The cell lives on.
+func TestDialFrozen(t *testing.T) {
+	l := newLauncher(t, Config{})
+	port, err := l.Port(8080)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := startProbe(t, l, "server", func(c *Command) { c.Env = append(c.Env, "PORT="+strconv.Itoa(port)) })
+	dial := func(ctx context.Context) error {
+		conn, err := p.Dial(ctx, port)
+		if err == nil {
+			conn.Close()
+		}
+		return err
+	}
+	eventually(t, "the program listens", func() bool { return dial(t.Context()) == nil })
+	if err := p.Freeze(); err != nil {
+		skipUnavailable(t, err)
+	}
+	for range 10 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		dial(ctx)
+		cancel()
+	}
+	if err := p.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		eventually(t, "the program answers", func() bool { return dial(t.Context()) == nil })
+	}
+}
+
 func skipUnavailable(t *testing.T, err error) {
 	t.Helper()
 	if mayfly.CodeOf(err) == mayfly.Unavailable {
