@@ -1,9 +1,13 @@
 package bucket
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -11,6 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/versity/versitygw/s3err"
+	"github.com/versity/versitygw/s3response"
 
 	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/service"
@@ -60,9 +66,24 @@ type objectsOutput struct {
 	}
 }
 
-type deleteInput struct {
+// ObjectPath names an object; exported so that huma fills it.
+type ObjectPath struct {
 	Path
-	Key string `path:"key" doc:"The object's key"`
+	Key string `path:"key" doc:"The object's key; percent-encode what a path cannot hold"`
+}
+
+type putInput struct {
+	ObjectPath
+	ContentType string `header:"Content-Type"`
+	RawBody     []byte
+}
+
+type putOutput struct {
+	Body struct {
+		ETag    string `json:"etag"`
+		Version string `json:"version,omitempty"`
+		Size    int    `json:"size"`
+	}
 }
 
 type presignInput struct {
@@ -91,8 +112,11 @@ type keyOutput struct {
 	}
 }
 
-// Register adds the service's operations. Objects themselves go through S3,
-// also by URLs that presign makes.
+// maxObject is the largest object that is put by the API; S3 takes larger ones.
+const maxObject = 64 << 20
+
+// Register adds the service's operations. Objects go through S3, by URLs that
+// presign makes, or, where no S3 client is at hand, by plain requests here.
 func (d *Driver) Register(api huma.API) {
 	const base = "/v1/apps/{app}/buckets"
 	op := func(id, method, path, summary string) huma.Operation {
@@ -100,6 +124,10 @@ func (d *Driver) Register(api huma.API) {
 	}
 	huma.Register(api, op("list-buckets", http.MethodGet, base, "List an app's buckets"), d.listBuckets)
 	huma.Register(api, op("list-objects", http.MethodGet, base+"/{bucket}/objects", "List objects in order, by page"), d.listObjects)
+	huma.Register(api, op("get-object", http.MethodGet, base+"/{bucket}/objects/{key...}", "Get an object"), d.getObject)
+	put := op("put-object", http.MethodPut, base+"/{bucket}/objects/{key...}", "Put an object of up to 64 MiB; S3 takes larger ones")
+	put.MaxBodyBytes = maxObject
+	huma.Register(api, put, d.putObject)
 	huma.Register(api, op("delete-object", http.MethodDelete, base+"/{bucket}/objects/{key...}", "Delete an object"), d.deleteObject)
 	huma.Register(api, op("presign-object", http.MethodPost, base+"/{bucket}/presign", "Make a URL that does one thing to one object for a while"), d.presign)
 	huma.Register(api, op("get-s3-credentials", http.MethodGet, "/v1/s3", "The administrator's S3 credentials"), d.credentials)
@@ -162,13 +190,54 @@ func (d *Driver) listObjects(ctx context.Context, in *objectsInput) (*objectsOut
 	return out, nil
 }
 
-func (d *Driver) deleteObject(ctx context.Context, in *deleteInput) (*struct{}, error) {
+func (d *Driver) getObject(ctx context.Context, in *ObjectPath) (*huma.StreamResponse, error) {
+	s, err := d.open(ctx, in.Path, service.Read)
+	if err != nil {
+		return nil, err
+	}
+	name := s.full()
+	out, err := d.gate.GetObject(ctx, &s3.GetObjectInput{Bucket: &name, Key: &in.Key, Range: new(string)})
+	if err != nil {
+		return nil, problem("get object "+in.Key, err)
+	}
+	return &huma.StreamResponse{Body: func(hc huma.Context) {
+		defer out.Body.Close()
+		for header, value := range map[string]*string{"Content-Type": out.ContentType, "Content-Encoding": out.ContentEncoding, "ETag": out.ETag, "Cache-Control": out.CacheControl} {
+			if text(value) != "" {
+				hc.SetHeader(header, *value)
+			}
+		}
+		hc.SetHeader("Content-Length", strconv.FormatInt(*out.ContentLength, 10))
+		_, _ = io.Copy(hc.BodyWriter(), out.Body)
+	}}, nil
+}
+
+func (d *Driver) putObject(ctx context.Context, in *putInput) (*putOutput, error) {
+	s, err := d.open(ctx, in.Path, service.Write)
+	if err != nil {
+		return nil, err
+	}
+	name, size := s.full(), int64(len(in.RawBody))
+	put := s3response.PutObjectInput{Bucket: &name, Key: &in.Key, Body: bytes.NewReader(in.RawBody), ContentLength: &size}
+	if in.ContentType != "" {
+		put.ContentType = &in.ContentType
+	}
+	made, err := d.gate.PutObject(ctx, put)
+	if err != nil {
+		return nil, problem("put object "+in.Key, err)
+	}
+	out := &putOutput{}
+	out.Body.ETag, out.Body.Version, out.Body.Size = strings.Trim(made.ETag, `"`), made.VersionID, len(in.RawBody)
+	return out, nil
+}
+
+func (d *Driver) deleteObject(ctx context.Context, in *ObjectPath) (*struct{}, error) {
 	s, err := d.open(ctx, in.Path, service.Delete)
 	if err != nil {
 		return nil, err
 	}
 	name := s.full()
-	_, err = d.gate.DeleteObject(platform(ctx), &s3.DeleteObjectInput{Bucket: &name, Key: &in.Key})
+	_, err = d.gate.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &name, Key: &in.Key})
 	return nil, problem("delete object "+in.Key, err)
 }
 
@@ -181,8 +250,10 @@ func problem(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if code, ok := codes[errorCode(err)]; ok {
-		return mayfly.Errorf(code, op, "%s: %w", errorCode(err), err)
+	var e s3err.S3Error
+	if code, ok := codes[errorCode(err)]; ok && errors.As(err, &e) {
+		base := e.BaseError()
+		return &mayfly.Error{Code: code, Op: op, Message: base.Code + ": " + base.Description, Err: err}
 	}
 	return err
 }

@@ -136,6 +136,13 @@ func TestAPI(t *testing.T) {
 		{admin, "GET", "/v1/s3", "", 200, `"access_key_id":"MAYF`},
 		{admin, "POST", "/v1/apps/photos/buckets/uploads/presign", `{"method":"GET","key":"k","expires":"9d"}`, 400, "7d"},
 		{admin, "DELETE", "/v1/apps/photos/buckets/uploads/objects/k%201", "", 204, ""},
+		{admin, "PUT", "/v1/apps/photos/buckets/uploads/objects/a/b", "plain", 200, `"size":5`},
+		{reader, "GET", "/v1/apps/photos/buckets/uploads/objects/a%2Fb", "", 200, "plain"},
+		{reader, "GET", "/v1/apps/photos/buckets/uploads/objects/none", "", 404, "NoSuchKey"},
+		{reader, "PUT", "/v1/apps/photos/buckets/uploads/objects/a", "x", 403, "write bucket/uploads"},
+		{reader, "GET", "/v1/apps/other/buckets/uploads/objects/a", "", 403, "cannot reach app other"},
+		{admin, "GET", "/v1/apps/photos/buckets/uploads/objects/%2e%2e/x", "", 400, ""},
+		{admin, "DELETE", "/v1/apps/photos/buckets/uploads/objects/a/b", "", 204, ""},
 		{admin, "GET", "/v1/apps/photos/buckets", "", 200, `"bucket":"uploads","s3_name":"photos.uploads","objects":0`},
 	} {
 		if status, body := ask(c.who, c.method, c.path, c.body); status != c.status || !strings.Contains(body, c.want) {
