@@ -49,7 +49,7 @@ func (s *session) countEvents(ctx context.Context, n *node, row *row, t *table, 
 	l.connections, l.duration = 64, s.duration
 	l.accept = func(_ int, r *reply) error {
 		if r.status/100 != 2 {
-			return refusal(r.status)
+			return refused(r)
 		}
 		return nil
 	}

@@ -89,7 +89,7 @@ func (s *session) sendUntilKilled(ctx context.Context, n *node, sent *atomic.Int
 	}
 	l.accept = func(conn int, r *reply) error {
 		if r.status != 202 {
-			return refusal(r.status)
+			return refused(r)
 		}
 		mu.Lock()
 		defer mu.Unlock()

@@ -34,7 +34,7 @@ func benchKV(ctx context.Context, s *session, t *table) error {
 			l := load{addr: hostOf(n.API), request: c.request, connections: c.connections, duration: s.duration}
 			l.accept = func(_ int, r *reply) error {
 				if r.status/100 != 2 && r.status != 404 { // a key that the puts did not come to
-					return refusal(r.status)
+					return refused(r)
 				}
 				return nil
 			}

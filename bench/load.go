@@ -97,8 +97,7 @@ func (l load) loop(ctx context.Context, conn int, out *loaded) {
 			continue
 		}
 		out.fail(err)
-		var refused refusal
-		if errors.As(err, &refused) {
+		if errors.As(err, new(refusal)) {
 			continue
 		}
 		c.close()
@@ -122,15 +121,22 @@ func (l load) once(c **wire, conn, n int) error {
 		return l.accept(conn, r)
 	}
 	if r.status != 200 {
-		return refusal(r.status)
+		return refused(r)
 	}
 	return nil
 }
 
 // refusal is a reply with a status that was not wanted.
-type refusal int
+type refusal struct {
+	status int
+	text   string // the beginning of its body
+}
 
-func (r refusal) Error() string { return "status " + strconv.Itoa(int(r)) }
+func refused(r *reply) error {
+	return refusal{r.status, string(r.body[:min(len(r.body), 300)])}
+}
+
+func (r refusal) Error() string { return "status " + strconv.Itoa(r.status) + ": " + r.text }
 
 func pause(ctx context.Context, d time.Duration) {
 	select {

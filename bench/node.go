@@ -122,7 +122,7 @@ func (n *node) mustAnswer(ctx context.Context, path string) error {
 			return nil
 		}
 		if last = err; err == nil {
-			last = fmt.Errorf("%w: %s", refusal(r.status), r.body)
+			last = refused(r)
 		}
 		w.close()
 	}

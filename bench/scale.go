@@ -14,7 +14,7 @@ const burstSize = 200
 func benchBurst(ctx context.Context, s *session, t *table) error {
 	sleeper := function{
 		name: "sleeper", label: "python, 1 s of work each", needs: "python3",
-		manifest: "runtime: python\nsource: ./sleeper\nhandler: app.handler\ntimeout: 30s\nmemory: 64MiB\nconcurrency: {max: 200}",
+		manifest: "runtime: python\nsource: ./sleeper\nhandler: app.handler\ntimeout: 30s\nconcurrency: {max: 200}",
 		files: map[string]string{"app.py": `
 import os, time, uuid
 me = None
@@ -44,7 +44,7 @@ def handler(event, context):
 		burst := load{addr: n.gateway(), connections: burstSize, requests: 1, request: get("/" + sleeper.name)}
 		burst.accept = func(conn int, r *reply) error {
 			if r.status != 200 {
-				return refusal(r.status)
+				return refused(r)
 			}
 			seen[conn] = string(r.body)
 			return nil
