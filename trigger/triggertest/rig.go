@@ -171,3 +171,18 @@ type Invoker func(ctx context.Context, c *trigger.Call) ([]byte, error)
 
 // Call implements trigger.Invoker.
 func (f Invoker) Call(ctx context.Context, c *trigger.Call) ([]byte, error) { return f(ctx, c) }
+
+// Journal opens and runs the journal of the EVENTS log.
+func (r *Rig) Journal() *event.Journal {
+	r.t.Helper()
+	log, err := r.Engine.Log(context.Background(), "EVENTS")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	j := event.NewJournal(log, nil)
+	if err := j.Open(context.Background()); err != nil {
+		r.t.Fatal(err)
+	}
+	r.stores.Go(func() { _ = j.Run(r.ctxStore) })
+	return j
+}
