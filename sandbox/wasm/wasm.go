@@ -224,7 +224,8 @@ func (d *Driver) load(ctx context.Context, spec *sandbox.Spec, v *version) (*ins
 
 // worker finds a worker whose cell is spec's. done must be called.
 func (d *Driver) worker(ctx context.Context, spec *sandbox.Spec) (w *frame.Worker, ahead bool, done func(), err error) {
-	if w, done = d.stock.Take(); w != nil {
+	var ready bool
+	if w, ready, done = d.stock.Take(); ready {
 		if err = w.Assign(ctx, d.assignment(spec)); err == nil {
 			return w, true, done, nil
 		}
