@@ -31,7 +31,7 @@ var etcFiles = map[string]string{
 	"hosts":         "127.0.0.1 localhost mayfly\n",
 	"hostname":      "mayfly\n",
 	"nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\nprotocols: files\nservices: files\n",
-	"resolv.conf":   "nameserver " + gatewayAddr.String() + "\noptions timeout:2 attempts:2\n",
+	"resolv.conf":   "nameserver 127.0.0.1\noptions timeout:11 attempts:2\n",
 }
 
 // etcShared are files of the machine's /etc that programs need and that hold

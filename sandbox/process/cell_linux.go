@@ -29,9 +29,10 @@ type cell struct {
 	doors   []net.Listener
 	imaged  bool // the root is an image's
 
+	names     net.PacketConn // where the cell asks for names
 	egress    *egress.Stack  // nil where the cell has no way out
 	forwards  []net.Listener // for named services of this machine
-	working   sync.WaitGroup // forwards
+	working   sync.WaitGroup // names and forwards
 	destroyed sync.Once
 
 	mu    sync.Mutex
@@ -100,7 +101,18 @@ func (c *cell) setup(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.doors, err = listenersOf(a.fds)
+	last := len(a.fds) - 1
+	if last != len(c.nursery.doors) {
+		a.close()
+		return errors.New("the init opened too few doors")
+	}
+	if c.doors, err = listenersOf(a.fds[:last]); err != nil {
+		unix.Close(a.fds[last])
+		return err
+	}
+	f := os.NewFile(uintptr(a.fds[last]), "names")
+	defer f.Close()
+	c.names, err = net.FilePacketConn(f)
 	return err
 }
 
@@ -122,12 +134,28 @@ func listenersOf(fds []int) (all []net.Listener, err error) {
 		all = append(all, l)
 	}
 	if err != nil {
-		for _, l := range all {
-			l.Close()
-		}
+		closeListeners(all)
 		return nil, fmt.Errorf("listen in sandbox: %w", err)
 	}
 	return all, nil
+}
+
+func closeListeners(all []net.Listener) {
+	for _, l := range all {
+		l.Close()
+	}
+}
+
+// hold runs f, which gives the cell something that its end closes, unless it
+// has ended.
+func (c *cell) hold(f func()) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.freed {
+		return errGone
+	}
+	f()
+	return nil
 }
 
 // equipment is what a function brings into a cell: a part of a message, and
@@ -281,8 +309,10 @@ func (c *cell) end() {
 		unix.Close(fd)
 	}
 	c.mu.Unlock()
-	for _, l := range append(c.doors, c.forwards...) {
-		l.Close()
+	closeListeners(c.doors)
+	closeListeners(c.forwards)
+	if c.names != nil {
+		c.names.Close()
 	}
 	c.working.Wait()
 	if c.egress != nil {

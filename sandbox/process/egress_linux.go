@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"runtime"
@@ -25,36 +24,38 @@ var (
 	cellMask    = netip.MustParseAddr("255.255.255.0")
 )
 
-// openEgress lets a cell reach what its function's egress lines name. Cells without
-// lines have a loopback alone.
+// openEgress lets a cell reach what its function's egress lines name. Without
+// lines it only answers that names are refused.
 func (w *walls) openEgress(ctx context.Context, c *cell, a Assignment) error {
-	if len(a.Egress) == 0 {
-		return nil
-	}
 	policy, err := egress.NewPolicy(a.Egress)
 	if err != nil {
 		return mayfly.Errorf(mayfly.Invalid, "start sandbox", "%w", err)
 	}
-	if err := c.forward(ctx, policy.Loopback()); err != nil {
-		return err
-	}
-	if !policy.Remote() {
-		return nil
-	}
-	device, err := c.link(ctx)
-	if err != nil {
-		return mayfly.Errorf(mayfly.Unavailable, "start sandbox", "egress needs a tunnel device: load the kernel's tun module and let the daemon open /dev/net/tun: %w", err)
-	}
-	refused := func(target, line string) {
+	gate := egress.NewGate(policy, func(target, line string) {
 		if w.cfg.Egress != nil {
 			w.cfg.Egress.EgressRefused(a.Who, target, line)
 		}
+	}, w.resolver)
+	if err := c.forward(ctx, policy.Loopback()); err != nil {
+		return err
 	}
-	c.egress, err = egress.Open(egress.Config{Device: device, Gateway: gatewayAddr, Policy: policy, Refused: refused, Resolver: w.resolver, Dial: w.dial})
-	if err != nil {
-		device.Close()
+	if policy.Remote() {
+		device, err := c.link(ctx)
+		if err != nil {
+			return mayfly.Errorf(mayfly.Unavailable, "start sandbox", "egress needs a tunnel device: load the kernel's tun module and let the daemon open /dev/net/tun: %w", err)
+		}
+		stack, err := egress.Open(egress.Config{Device: device, Gate: gate, Dial: w.dial})
+		if err != nil {
+			return err
+		}
+		if err := c.hold(func() { c.egress = stack }); err != nil {
+			stack.Close()
+			return err
+		}
 	}
-	return err
+	return c.hold(func() {
+		c.working.Go(func() { gate.ServeNames(c.names) })
+	})
 }
 
 // forward makes services of this machine's loopback appear on the cell's.
@@ -71,13 +72,20 @@ func (c *cell) forward(ctx context.Context, ports []uint16) error {
 	if err != nil {
 		return fmt.Errorf("open a service of this machine: %w", err)
 	}
-	if c.forwards, err = listenersOf(a.fds); err != nil {
+	listeners, err := listenersOf(a.fds)
+	if err != nil {
 		return err
 	}
-	for i, l := range c.forwards {
-		c.working.Go(func() { egress.Forward(l, net.JoinHostPort("127.0.0.1", strconv.Itoa(int(ports[i])))) })
+	err = c.hold(func() {
+		c.forwards = listeners
+		for i, l := range listeners {
+			c.working.Go(func() { egress.Forward(l, loopbackAddr(int(ports[i]))) })
+		}
+	})
+	if err != nil {
+		closeListeners(listeners)
 	}
-	return nil
+	return err
 }
 
 // link gives the cell a network device, whose other end it returns.

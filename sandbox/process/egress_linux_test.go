@@ -166,7 +166,8 @@ func TestEgress(t *testing.T) {
 }
 
 func TestNoEgress(t *testing.T) {
-	l := walledLauncher(t, Config{})
+	var told refusals
+	l := walledLauncher(t, Config{Egress: &told})
 	host := serveText(t, "host")
 	targets := []string{"tcp/" + host, "tcp/93.184.216.34:443", "udp/93.184.216.34:443", "tcp/api.test:443"}
 	var out buffer
@@ -176,6 +177,9 @@ func TestNoEgress(t *testing.T) {
 	waitDone(t, p)
 	if got := out.String(); strings.Count(got, "failed") != len(targets) {
 		t.Errorf("reached:\n%s", got)
+	}
+	if !told.has("function shop/cart api.test api.test:443") {
+		t.Errorf("nobody was told of a refused name: %q", told.lines)
 	}
 }
 

@@ -114,8 +114,13 @@ func (p *Process) Assign(ctx context.Context, a Assignment) error {
 	return nil
 }
 
-// openDoors starts to serve the cell's doors to who.
+// openDoors starts to serve the cell's doors to who, unless p was closed.
 func (p *Process) openDoors(who mayfly.Caller) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
 	for i, l := range p.doors {
 		p.serving.Go(func() { p.launcher.cfg.Doors[i].Serve(l, who) })
 	}

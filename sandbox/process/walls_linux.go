@@ -288,7 +288,9 @@ func (w *walls) start(ctx context.Context, p *Process, cmd Command) error {
 		return err
 	}
 	h := &walled{walls: w, cell: c}
-	err = w.openEgress(ctx, c, cmd.Assignment)
+	if cmd.Who.Kind != "" {
+		err = w.openEgress(ctx, c, cmd.Assignment)
+	}
 	if err == nil {
 		err = h.start(ctx, p, cmd, w.filters)
 	}

@@ -121,8 +121,7 @@ func FuzzAnswer(f *testing.F) {
 	p := newPolicy(f, "api.test:443")
 	refuse := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) { return nil, net.ErrClosed }}
 	f.Fuzz(func(t *testing.T, query []byte) {
-		s := &Stack{cfg: Config{Policy: p, Resolver: refuse}, ctx: t.Context(), told: map[string]time.Time{}}
-		reply := s.answer(query)
+		reply := NewGate(p, nil, refuse).answer(t.Context(), query)
 		var m dnsmessage.Message
 		if reply != nil && m.Unpack(reply) != nil {
 			t.Errorf("the reply to %x cannot be read", query)

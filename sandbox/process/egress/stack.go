@@ -36,12 +36,9 @@ const (
 
 // Config configures a Stack.
 type Config struct {
-	Device   *os.File                  // of the cell's network device, non-blocking; the Stack owns it
-	Gateway  netip.Addr                // the stack's address, where names are answered on UDP port 53
-	Policy   *Policy                   // what may pass
-	Refused  func(target, line string) // told of each refusal, at most once a minute per target; may be nil
-	Resolver *net.Resolver             // default net.DefaultResolver
-	Dial     DialFunc                  // default net.Dialer's
+	Device *os.File // of the cell's network device, non-blocking; the Stack owns it
+	Gate   *Gate    // what may pass
+	Dial   DialFunc // default net.Dialer's
 }
 
 // DialFunc makes the daemon's side of a connection.
@@ -58,18 +55,14 @@ type Stack struct {
 
 	mu    sync.Mutex
 	conns map[io.Closer]struct{} // guarded by mu; nil when closed
-	told  map[string]time.Time   // guarded by mu; when a target's refusal was last told
 }
 
 // Open starts a stack. Close ends it.
 func Open(cfg Config) (*Stack, error) {
-	if cfg.Resolver == nil {
-		cfg.Resolver = net.DefaultResolver
-	}
 	if cfg.Dial == nil {
 		cfg.Dial = (&net.Dialer{}).DialContext
 	}
-	s := &Stack{cfg: cfg, conns: map[io.Closer]struct{}{}, told: map[string]time.Time{}}
+	s := &Stack{cfg: cfg, conns: map[io.Closer]struct{}{}}
 	s.ctx, s.end = context.WithCancel(context.Background())
 	s.stack = stack.New(stack.Options{
 		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol},
@@ -145,32 +138,6 @@ func target(id stack.TransportEndpointID) netip.AddrPort {
 	return netip.AddrPortFrom(addr, id.LocalPort)
 }
 
-// allowed checks a flow and tells of its refusal.
-func (s *Stack) allowed(to netip.AddrPort) bool {
-	line, ok := s.cfg.Policy.Dial(to, time.Now())
-	if !ok {
-		s.refuse(to.String(), line)
-	}
-	return ok
-}
-
-// refuse tells of a refusal.
-func (s *Stack) refuse(target, line string) {
-	now := time.Now()
-	s.mu.Lock()
-	again := now.Sub(s.told[target]) < time.Minute
-	if len(s.told) > 1000 {
-		clear(s.told)
-	}
-	if !again {
-		s.told[target] = now
-	}
-	s.mu.Unlock()
-	if !again && s.cfg.Refused != nil {
-		s.cfg.Refused(target, line)
-	}
-}
-
 // enter counts a goroutine that the stack did not start itself, unless the
 // stack is closed.
 func (s *Stack) enter() bool {
@@ -209,7 +176,7 @@ func (s *Stack) acceptTCP(r *tcp.ForwarderRequest) {
 // dial connects the daemon's side of a flow. It returns nil where the flow is
 // refused, or cannot be made.
 func (s *Stack) dial(network string, to netip.AddrPort) net.Conn {
-	if !s.allowed(to) {
+	if !s.cfg.Gate.allowed(to) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, dialTimeout)
@@ -276,11 +243,10 @@ func copyHalf(to, from halfCloser) {
 	to.CloseWrite()
 }
 
-// acceptUDP serves a flow of datagrams: names, or one that is relayed.
+// acceptUDP relays a flow of datagrams.
 func (s *Stack) acceptUDP(r *udp.ForwarderRequest) bool {
 	to := target(r.ID())
-	names := to == netip.AddrPortFrom(s.cfg.Gateway, 53)
-	if !names && !s.allowed(to) {
+	if !s.cfg.Gate.allowed(to) {
 		return false // the stack answers that the port is unreachable
 	}
 	var queue waiter.Queue
@@ -295,10 +261,6 @@ func (s *Stack) acceptUDP(r *udp.ForwarderRequest) bool {
 	go func() {
 		defer s.all.Done()
 		defer s.drop(in)
-		if names {
-			s.serveNames(in)
-			return
-		}
 		s.relayUDP(in, to)
 	}()
 	return true

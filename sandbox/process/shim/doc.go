@@ -27,7 +27,7 @@
 // The keeper is a Go process which never collects garbage (GOGC=off) and whose
 // other threads idle. The nursery and the inits are forked from it by the raw
 // system call and have one thread each, which shares nearly all its memory with
-// them: an init costs some 100 KiB and starts within the time of its
+// them: an init costs some 250 KiB and starts within the time of its
 // namespaces. Code that runs in them calls the kernel by RawSyscall only, so
 // that the Go scheduler, which has no other thread there, is never asked.
 // They may allocate: the heap is theirs and no collection ever starts.

@@ -6,7 +6,8 @@ import (
 )
 
 // setup makes an init's cell: its view of processes, its temporary folders,
-// its loopback. It answers with the doors' listeners.
+// its loopback. It answers with the doors' listeners and the socket where names
+// are asked for.
 func (s *server) setup(msg Reader) {
 	uid, gid := int(msg.Uint()), int(msg.Uint())
 	s.uid, s.gid = int(msg.Uint()), int(msg.Uint())
@@ -31,6 +32,12 @@ func (s *server) setup(msg Reader) {
 		s.fail("open doors", errno)
 		return
 	}
+	names, errno := bound(syscall.SOCK_DGRAM, 53)
+	if errno != 0 {
+		s.fail("open name service", errno)
+		return
+	}
+	fds = append(fds, names)
 	s.ok(nil, fds...)
 	closeAll(fds)
 }

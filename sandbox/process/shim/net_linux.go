@@ -64,7 +64,20 @@ func listen(msg Reader) (fds []int, errno syscall.Errno) {
 }
 
 func listener(port uint16) (int, syscall.Errno) {
-	fd, errno := socket(syscall.SOCK_STREAM)
+	fd, errno := bound(syscall.SOCK_STREAM, port)
+	if errno != 0 {
+		return -1, errno
+	}
+	if _, errno = raw(syscall.SYS_LISTEN, uintptr(fd), 4096); errno != 0 {
+		closeFD(fd)
+		return -1, errno
+	}
+	return fd, 0
+}
+
+// bound is a socket with a port of the loopback.
+func bound(kind int, port uint16) (int, syscall.Errno) {
+	fd, errno := socket(kind)
 	if errno != 0 {
 		return -1, errno
 	}
@@ -72,10 +85,7 @@ func listener(port uint16) (int, syscall.Errno) {
 	raw(syscall.SYS_SETSOCKOPT, uintptr(fd), syscall.SOL_SOCKET, syscall.SO_REUSEADDR, uintptr(unsafe.Pointer(&one)), 4)
 	a := address([4]byte{127, 0, 0, 1})
 	a[2], a[3] = byte(port>>8), byte(port)
-	if _, errno = raw(syscall.SYS_BIND, uintptr(fd), uintptr(unsafe.Pointer(&a)), 16); errno == 0 {
-		_, errno = raw(syscall.SYS_LISTEN, uintptr(fd), 4096)
-	}
-	if errno != 0 {
+	if _, errno = raw(syscall.SYS_BIND, uintptr(fd), uintptr(unsafe.Pointer(&a)), 16); errno != 0 {
 		closeFD(fd)
 		return -1, errno
 	}
