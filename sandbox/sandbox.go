@@ -76,6 +76,7 @@ type Call struct {
 	Attempt  int
 	Trigger  mayfly.TriggerKind
 	ARN      string // the invoked function's ARN-like id, with its qualifier
+	Hops     int    // functions that the event's cause went through; what code sends by the platform's client passes it on
 	Event    []byte // JSON
 	// HTTP says that Event is an HTTPRequest and the reply becomes an HTTP
 	// response: a reply may then stream and set Meta.

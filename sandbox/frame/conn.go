@@ -490,7 +490,7 @@ func field(b []byte, s string) []byte {
 }
 
 // fields is the head of a Call: request id, X-Ray trace header, deadline in
-// milliseconds since 1970 (0: none), ARN, trigger, attempt, traceparent.
+// milliseconds since 1970 (0: none), ARN, trigger, attempt, traceparent, hops.
 func fields(call *sandbox.Call) []byte {
 	b := make([]byte, 0, 384)
 	b = field(b, call.ID)
@@ -504,7 +504,8 @@ func fields(call *sandbox.Call) []byte {
 	if call.Trace.ID != "" {
 		b = append(b, call.Trace.Header()...)
 	}
-	return b
+	b = append(b, '\n')
+	return strconv.AppendInt(b, int64(call.Hops), 10)
 }
 
 func deadline(t time.Time) int64 {

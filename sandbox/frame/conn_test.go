@@ -118,9 +118,9 @@ func TestCallFields(t *testing.T) {
 	c, p := pair(t, nil)
 	trace := mayfly.NewTrace()
 	at := time.UnixMilli(1_700_000_000_123)
-	go c.Call(within(t), &sandbox.Call{ID: "an\nid", Trace: trace, Deadline: at, Attempt: 2, Trigger: "queue", ARN: "arn", Event: []byte("{}"), HTTP: true})
+	go c.Call(within(t), &sandbox.Call{ID: "an\nid", Trace: trace, Deadline: at, Attempt: 2, Hops: 5, Trigger: "queue", ARN: "arn", Event: []byte("{}"), HTTP: true})
 	f := p.want(Call)
-	want := []string{"an id", trace.XRay(), "1700000000123", "arn", "queue", "2", trace.Header()}
+	want := []string{"an id", trace.XRay(), "1700000000123", "arn", "queue", "2", trace.Header(), "5"}
 	if got := string(f.Head); got != strings.Join(want, "\n") {
 		t.Errorf("the head is %q", got)
 	}

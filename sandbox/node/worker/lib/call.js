@@ -14,7 +14,9 @@ class Calls {
     this.handler = handler;
     this.shape = shape;
     this.active = new Map(); // id → Sender, null where nothing streams
+    this.contexts = new Map(); // id → Context; what the mayfly module sends carries its trace
     if (order.per_instance > 1) out.storage = new AsyncLocalStorage();
+    globalThis[Symbol.for('mayfly.context')] = () => this.contexts.get(out.id());
     process.on('beforeExit', () => this.empty());
     this.waiting = null; // what to do when the event loop is empty
   }
@@ -32,14 +34,16 @@ class Calls {
     run.call(this, id, event, head);
   }
 
-  context(head) {
+  context(id, head) {
     const fields = head.split('\n');
     if (this.out.storage === null && fields[1] !== '') process.env._X_AMZN_TRACE_ID = fields[1];
-    return new Context(this.order, fields);
+    const context = new Context(this.order, fields);
+    this.contexts.set(id, context);
+    return context;
   }
 
   lambda(id, event, head) {
-    const context = this.context(head);
+    const context = this.context(id, head);
     const callback = (err, result) => {
       if (!this.active.has(id)) return;
       const answer = () => (err === undefined || err === null ? this.done(id, result) : this.fail(id, err));
@@ -83,7 +87,7 @@ class Calls {
   }
 
   stream(id, event, head) {
-    const context = this.context(head);
+    const context = this.context(id, head);
     const sender = new Sender(this.wire, id);
     this.active.set(id, sender);
     const out = new ResponseStream(sender);
@@ -101,7 +105,7 @@ class Calls {
   fetch(id, event, head) {
     const sender = new Sender(this.wire, id);
     this.active.set(id, sender);
-    require('./web').respond(this.handler, JSON.parse(event), this.context(head), sender).then(
+    require('./web').respond(this.handler, JSON.parse(event), this.context(id, head), sender).then(
       () => this.finish(id),
       (e) => this.fail(id, e),
     );
@@ -133,6 +137,7 @@ class Calls {
 
   finish(id) {
     this.active.delete(id);
+    this.contexts.delete(id);
     if (process.stdout.partial !== '') process.stdout.finish();
     if (process.stderr.partial !== '') process.stderr.finish();
     this.out.report(id);

@@ -16,6 +16,7 @@ class Context {
     this.trigger = fields[4];
     this.attempt = +fields[5];
     this.traceparent = fields[6];
+    this.hops = fields[7];
     const deadline = +fields[2];
     this.getRemainingTimeInMillis = () => (deadline === 0 ? 900000 : Math.max(0, deadline - Date.now()));
   }

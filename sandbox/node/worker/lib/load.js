@@ -52,12 +52,25 @@ function isModule(file, root) {
   return false;
 }
 
+/** Lets ES modules import "mayfly" where cells have no root of their own, and so no /node_modules. */
+function offerModule(root) {
+  if (root === '/var/task' || !Module.register) return;
+  const url = pathToFileURL(path.join(path.dirname(__dirname), 'modules', 'mayfly', 'index.js')).href;
+  const hooks = `export async function resolve(s, c, next) {
+    try { return await next(s, c) } catch (e) { if (s === 'mayfly') return { url: ${JSON.stringify(url)}, shortCircuit: true }; throw e }
+  }`;
+  Module.register(`data:text/javascript,${encodeURIComponent(hooks)}`);
+}
+
 async function evaluate(file, root) {
   const ext = path.extname(file);
   if (TYPED.includes(ext) && !process.features.typescript && !process.execArgv.includes('--experimental-strip-types')) {
     throw new Failure('Runtime.ImportModuleError', `Node ${process.version} cannot run TypeScript (${path.relative(root, file)}): it takes Node 22.18 or newer, or a build step that makes JavaScript`, []);
   }
-  if (ext === '.mjs' || ext === '.mts' || ((ext === '.js' || ext === '.ts') && isModule(file, root))) return import(pathToFileURL(file));
+  if (ext === '.mjs' || ext === '.mts' || ((ext === '.js' || ext === '.ts') && isModule(file, root))) {
+    offerModule(root);
+    return import(pathToFileURL(file));
+  }
   try {
     return require(file);
   } catch (e) {

@@ -67,6 +67,7 @@ class Sync:
         token = output.current.set(rid)
         try:
             ctx = context.Context(self.fn, head)
+            context.current.set(ctx)
             if self.threads == 1:
                 context.set_trace(ctx.xray)
             result = self.handler(codec.decode(body), ctx)

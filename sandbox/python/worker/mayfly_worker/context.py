@@ -1,7 +1,11 @@
 """The context object of Lambda's Python handlers."""
 
+import contextvars
 import os
 import time
+
+# The context of the call under way: what the mayfly module sends carries its trace.
+current = contextvars.ContextVar("mayfly_context", default=None)
 
 
 class _Identity:
@@ -37,6 +41,7 @@ class Context:
             self.trigger,
             attempt,
             self.traceparent,
+            self.hops,
         ) = fields
         self._deadline = int(deadline)
         self.attempt = int(attempt)

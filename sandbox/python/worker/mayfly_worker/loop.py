@@ -161,6 +161,7 @@ class Loop:
 
     async def _answer(self, head, body, stream):
         ctx = context.Context(self.fn, head)
+        context.current.set(ctx)
         if self.one:
             context.set_trace(ctx.xray)
         event = codec.decode(body)

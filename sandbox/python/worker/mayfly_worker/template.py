@@ -25,6 +25,8 @@ _LAST_CAPABILITY = 40
 
 def unsafe():
     """Why this process may not be forked, "" where it may."""
+    if "mayfly" in sys.modules:
+        getattr(sys.modules["mayfly"], "_disconnect", lambda: None)()
     if threading.active_count() > 1:
         names = [t.name for t in threading.enumerate() if t is not threading.main_thread()]
         return "it runs threads at its start (%s)" % ", ".join(names)[:200]

@@ -1,0 +1,91 @@
+'use strict';
+// Requests to the platform, over connections that are kept open.
+
+const TIMEOUT = 60000;
+
+/** The platform refused or failed. */
+class MayflyError extends Error {
+  constructor(code, message, status = 0) {
+    super(message);
+    this.name = 'MayflyError';
+    this.code = code;
+    this.status = status;
+  }
+}
+
+/** A function that was invoked failed. */
+class FunctionError extends MayflyError {
+  constructor(body, status) {
+    super('function_failed', `${body.errorType}: ${body.errorMessage}`, status);
+    this.name = 'FunctionError';
+    this.type = body.errorType;
+    this.trace = body.stackTrace ?? [];
+  }
+}
+
+let agent;
+
+function endpoint() {
+  if (!process.env.MAYFLY_ENDPOINT) throw new MayflyError('unavailable', 'MAYFLY_ENDPOINT is not set: this code does not run in Mayfly');
+  return new URL(process.env.MAYFLY_ENDPOINT);
+}
+
+/** The headers that tie what a call sends to the call. */
+function cause() {
+  const context = globalThis[Symbol.for('mayfly.context')]?.();
+  if (!context) return {};
+  const headers = { 'x-mayfly-hops': context.hops };
+  if (context.traceparent) headers.traceparent = context.traceparent;
+  return headers;
+}
+
+/** The answer's status, headers and body, where it is no error. */
+async function request(method, path, { body, headers = {}, query = {} } = {}) {
+  const search = new URLSearchParams(Object.entries(query).filter(([, v]) => v !== undefined)).toString();
+  const base = endpoint();
+  const options = {
+    method, hostname: base.hostname, port: base.port || 80, path: search ? `${path}?${search}` : path,
+    headers: { accept: 'application/json', ...cause(), ...headers },
+  };
+  if (body !== undefined) options.headers['content-length'] = Buffer.byteLength(body);
+  for (;;) {
+    try {
+      return check(await once(options, body));
+    } catch (e) {
+      if (e instanceof MayflyError) throw e;
+      // A connection that was kept had been closed meanwhile; nothing was taken by it.
+      if (e.kept && (e.code === 'ECONNRESET' || e.code === 'EPIPE')) continue;
+      throw new MayflyError(e.code === 'ETIMEDOUT' ? 'timeout' : 'unavailable', `the platform does not answer: ${e.message}`);
+    }
+  }
+}
+
+function once(options, body) {
+  const http = require('http');
+  agent ??= new http.Agent({ keepAlive: true });
+  return new Promise((resolve, reject) => {
+    const req = http.request({ ...options, agent, timeout: TIMEOUT }, (res) => {
+      const parts = [];
+      res.on('data', (part) => parts.push(part));
+      res.on('error', reject);
+      res.on('end', () => resolve({ status: res.statusCode, headers: res.headers, body: Buffer.concat(parts) }));
+    });
+    req.on('timeout', () => req.destroy(Object.assign(new Error('no answer in time'), { code: 'ETIMEDOUT' })));
+    req.on('error', (e) => reject(Object.assign(e, { kept: req.reusedSocket })));
+    req.end(body);
+  });
+}
+
+function check(answer) {
+  if (answer.status < 400) return answer;
+  let body = {};
+  try {
+    body = JSON.parse(answer.body.toString('utf8')) ?? {};
+  } catch {
+    // no problem document
+  }
+  if (body.errorType !== undefined) throw new FunctionError(body, answer.status);
+  throw new MayflyError(body.code ?? 'internal', body.detail ?? body.title ?? `HTTP status ${answer.status}`, answer.status);
+}
+
+module.exports = { request, MayflyError, FunctionError };
