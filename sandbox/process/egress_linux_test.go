@@ -112,9 +112,21 @@ func serveNames(t *testing.T, names map[string][4]byte) *net.Resolver {
 	}}
 }
 
+// hasTunnel reports whether cells can have a network device here.
+func hasTunnel() bool {
+	f, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
+	if err == nil {
+		f.Close()
+	}
+	return err == nil
+}
+
 // egressLauncher has a world of one public service, and names that lie.
 func egressLauncher(t *testing.T, told *refusals) *Launcher {
 	t.Helper()
+	if !hasTunnel() {
+		t.Skip("/dev/net/tun cannot be opened here")
+	}
 	public := serveText(t, "public")
 	l := newLauncher(t, Config{Egress: told})
 	l.walls.resolver = serveNames(t, map[string][4]byte{
@@ -150,9 +162,6 @@ func TestEgress(t *testing.T) {
 		want = append(want, target+" "+[]string{"public", "public", "public", "local", "failed"}[min(i, 4)])
 	}
 	if got := strings.TrimSpace(out.String()); got != strings.Join(want, "\n") {
-		if strings.Contains(got, "no device") {
-			t.Skip(got)
-		}
 		t.Errorf("reached:\n%s", got)
 	}
 	for _, line := range []string{

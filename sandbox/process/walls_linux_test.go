@@ -2,6 +2,7 @@ package process
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -146,6 +148,83 @@ func TestNothingLeaks(t *testing.T) {
 	if after := countLeftovers(t, l); after.groups != 0 || after.processes != 0 {
 		t.Errorf("a closed launcher left %+v", after)
 	}
+}
+
+// TestMixedLoad starts, uses and ends programs in every way at once, with a
+// stock, and counts what is left.
+func TestMixedLoad(t *testing.T) {
+	l := walledLauncher(t, Config{Doors: []Door{greeter()}, Stock: 3})
+	ctx, stop := context.WithCancel(t.Context())
+	var keeping sync.WaitGroup
+	keeping.Go(func() { l.Run(ctx) })
+	eventually(t, "the stock fills", func() bool { return stockOf(l) == 3 })
+	before := countLeftovers(t, l)
+	var all sync.WaitGroup
+	for worker := range 6 {
+		all.Go(func() {
+			for i := range 25 {
+				useOnce(t, l, worker+i)
+			}
+		})
+	}
+	all.Wait()
+	eventually(t, "the stock fills again", func() bool { return stockOf(l) == 3 })
+	eventually(t, "nothing is left over", func() bool { return countLeftovers(t, l) == before })
+	stop()
+	keeping.Wait()
+	l.Close()
+	if after := countLeftovers(t, l); after.groups != 0 || after.processes != 0 {
+		t.Errorf("a closed launcher left %+v", after)
+	}
+}
+
+func stockOf(l *Launcher) int {
+	l.walls.mu.Lock()
+	defer l.walls.mu.Unlock()
+	return len(l.walls.stock)
+}
+
+// useOnce runs a program in one of some ways.
+func useOnce(t *testing.T, l *Launcher, way int) {
+	cmd := Command{Path: "/bin/sh", Args: []string{"-c", "sleep 1000 & sleep 1000"}, Stdout: &buffer{}}
+	lines := []string{"localhost:1"}
+	if hasTunnel() {
+		lines = append(lines, "*.test:443")
+	}
+	if way%2 == 0 {
+		cmd.Who, cmd.Memory, cmd.Egress = who, 64*mayfly.MiB, lines
+	}
+	if way%5 == 0 {
+		cmd.Args[1] = "exit 3"
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	if way%7 == 0 {
+		cancel()
+	}
+	p, err := l.Start(ctx, cmd)
+	if err != nil {
+		if ctx.Err() == nil {
+			t.Error(err)
+		}
+		return
+	}
+	switch way % 4 {
+	case 0:
+		p.Freeze()
+		p.Kill()
+	case 1:
+		p.Assign(t.Context(), Assignment{Who: who, Secrets: map[string][]byte{"KEY": nil}, Egress: lines})
+	case 2:
+		p.Signal(syscall.SIGTERM)
+		<-p.Done()
+	case 3:
+		if conn, err := p.Dial(t.Context(), 1); err == nil {
+			conn.Close()
+		}
+	}
+	p.Usage()
+	p.Close()
 }
 
 // TestKilledDaemon kills a daemon that has running, frozen and spare cells.
