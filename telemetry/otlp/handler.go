@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+	"sync"
 
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 	"go.opentelemetry.io/collector/pdata/pmetric/pmetricotlp"
@@ -41,10 +42,10 @@ func (r *Receiver) Handler(who mayfly.Caller) http.Handler {
 	mux.Handle("POST /v1/traces", signal(c.traces))
 	mux.Handle("POST /v1/logs", signal(c.logs))
 	mux.Handle("POST /v1/metrics", signal(c.metrics))
-	calls := c.grpc()
+	calls := sync.OnceValue(c.grpc) // few functions speak it
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.ProtoMajor == 2 && strings.HasPrefix(req.Header.Get("Content-Type"), "application/grpc") {
-			calls.ServeHTTP(w, req)
+			calls().ServeHTTP(w, req)
 			return
 		}
 		mux.ServeHTTP(w, req)
