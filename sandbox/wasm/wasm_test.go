@@ -53,13 +53,27 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// guestModule is testdata/guest, compiled by the Go toolchain.
+// guestModule is testdata/guest, compiled by the Go toolchain and, so that no
+// test waits for it, by wazero.
 var guestModule = sync.OnceValues(func() ([]byte, error) {
-	file := filepath.Join(bundles, "guest.wasm")
-	cmd := exec.Command("go", "build", "-o", file, "./testdata/guest")
+	dir := filepath.Join(bundles, "guest")
+	file := filepath.Join(dir, "guest.wasm")
+	cmd := exec.Command("go", "build", "-ldflags=-s", "-o", file, "./testdata/guest")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=wasip1", "GOARCH=wasm")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, errors.New(string(out))
+	}
+	l, err := launcher()
+	if err != nil {
+		return nil, err
+	}
+	d, err := New(Config{Launcher: l, Dir: filepath.Join(bundles, "cache"), Spares: -1})
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	if err := d.Prepare(context.Background(), &sandbox.Spec{App: "a", Function: "f", Dir: dir, Memory: mayfly.GiB}); err != nil {
+		return nil, err
 	}
 	return os.ReadFile(file)
 })

@@ -1,26 +1,32 @@
-// Command guest is a wasip1 command. MODE says how it behaves.
+// Command guest is a wasip1 command. MODE says how it behaves. It avoids large
+// packages: it is compiled to native code by every run of the tests.
 package main
 
 import (
-	"encoding/json"
-	"fmt"
 	"io"
 	"os"
-	"sort"
 	"strconv"
 	"strings"
 	"time"
 )
+
+func print(parts ...string) {
+	for _, p := range parts {
+		os.Stdout.WriteString(p)
+	}
+}
+
+func quote(s string) string { return strconv.Quote(s) }
 
 func main() {
 	switch mode := os.Getenv("MODE"); mode {
 	case "echo":
 		io.Copy(os.Stdout, os.Stdin)
 	case "error":
-		fmt.Fprintln(os.Stderr, "a deliberate failure")
+		os.Stderr.WriteString("a deliberate failure\n")
 		os.Exit(3)
 	case "said":
-		fmt.Print(`{"errorType":"Mine","errorMessage":"as I say"}`)
+		print(`{"errorType":"Mine","errorMessage":"as I say"}`)
 		os.Exit(1)
 	case "panic":
 		panic("deliberate")
@@ -31,13 +37,13 @@ func main() {
 		time.Sleep(300 * time.Millisecond)
 		io.Copy(os.Stdout, os.Stdin)
 	case "stream":
-		fmt.Print("Status: 201 Created\r\nX-Test: yes\r\nContent-Type: text/plain\r\nSet-Cookie: a=b\r\n\r\none")
+		print("Status: 201 Created\r\nX-Test: yes\r\nContent-Type: text/plain\r\nSet-Cookie: a=b\r\n\r\none")
 		time.Sleep(time.Millisecond)
-		fmt.Print("two")
+		print("two")
 		time.Sleep(time.Millisecond)
-		fmt.Print("three")
+		print("three")
 	case "endless":
-		fmt.Print("Content-Type: text/plain\n\n")
+		print("Content-Type: text/plain\n\n")
 		b := make([]byte, 32<<10)
 		for {
 			os.Stdout.Write(b)
@@ -52,10 +58,11 @@ func main() {
 			all = append(all, b)
 		}
 	case "print":
-		var e struct{ Line string }
-		json.NewDecoder(os.Stdin).Decode(&e)
-		fmt.Fprintln(os.Stderr, e.Line)
-		json.NewEncoder(os.Stdout).Encode(e)
+		event, _ := io.ReadAll(os.Stdin)
+		_, line, _ := strings.Cut(string(event), `"line":"`)
+		line, _, _ = strings.Cut(line, `"`)
+		os.Stderr.WriteString(line + "\n")
+		os.Stdout.Write(event)
 	case "flood":
 		line := []byte(strings.Repeat("x", 999) + "\n")
 		for range 100_000 {
@@ -64,25 +71,27 @@ func main() {
 		io.Copy(os.Stdout, os.Stdin)
 	case "context":
 		ms, _ := strconv.ParseInt(os.Getenv("MAYFLY_DEADLINE_MS"), 10, 64)
-		json.NewEncoder(os.Stdout).Encode(map[string]any{
-			"id": os.Getenv("MAYFLY_REQUEST_ID"), "remaining": time.Until(time.UnixMilli(ms)).Milliseconds(), "env": os.Getenv("PROBE")})
+		left := time.Until(time.UnixMilli(ms)).Milliseconds()
+		print(`{"id":`, quote(os.Getenv("MAYFLY_REQUEST_ID")), `,"remaining":`, strconv.FormatInt(left, 10), `,"env":`, quote(os.Getenv("PROBE")), `}`)
 	case "env":
-		env := os.Environ()
-		sort.Strings(env)
+		var env []string
+		for _, e := range os.Environ() {
+			env = append(env, quote(e))
+		}
 		body, _ := io.ReadAll(os.Stdin)
-		json.NewEncoder(os.Stdout).Encode(map[string]any{"env": env, "body": string(body)})
+		print(`{"env":[`, strings.Join(env, ","), `],"body":`, quote(string(body)), `}`)
 	case "file":
 		b, err := os.ReadFile(os.Getenv("FILE"))
 		writeErr := os.WriteFile("/written", nil, 0o644)
-		json.NewEncoder(os.Stdout).Encode(map[string]any{"content": string(b), "failed": err != nil, "written": writeErr == nil})
+		print(`{"content":`, quote(string(b)), `,"failed":`, strconv.FormatBool(err != nil), `,"written":`, strconv.FormatBool(writeErr == nil), `}`)
 	case "large":
-		fmt.Print("Content-Type: text/plain\n\n", strings.Repeat("x", 20<<20))
+		print("Content-Type: text/plain\n\n", strings.Repeat("x", 20<<20))
 	case "toolarge":
 		os.Stdout.Write(make([]byte, 8<<20))
 	case "fail-late":
-		fmt.Print("Content-Type: text/plain\n\n", strings.Repeat("x", 64<<10))
+		print("Content-Type: text/plain\n\n", strings.Repeat("x", 64<<10))
 		os.Exit(4)
 	case "answer":
-		fmt.Print(os.Getenv("ANSWER"))
+		print(os.Getenv("ANSWER"))
 	}
 }
