@@ -93,7 +93,7 @@ func hammer(b *testing.B, callers int, call func(caller int)) {
 // BenchmarkStart is a cold start to the first reply behind walls, from a worker
 // started ahead.
 func BenchmarkStart(b *testing.B) {
-	d := walled(b)
+	d := walled(b, 0)
 	spec := bundle(b, "app.handler", map[string]string{"app.py": "import json, logging, datetime\n" + echo})
 	spec.App, spec.Function, spec.Memory, spec.PerInstance, spec.Digest = "bench", "start", mayfly.DefaultMemory, 1, b.Name()
 	if err := d.Prepare(context.Background(), spec); err != nil {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -72,14 +73,14 @@ func driverOver(t testing.TB, l *process.Launcher, ahead mayfly.Bytes) *python.D
 	return d
 }
 
-// walled is a driver behind walls, with workers started ahead.
-func walled(t testing.TB) *python.Driver {
+// walled is a driver behind walls.
+func walled(t testing.TB, ahead mayfly.Bytes) *python.Driver {
 	t.Helper()
 	l := launcher(t, process.WallsAuto)
 	if tier := l.Tier(); tier.Name == sandbox.TierPlain {
 		t.Skipf("this machine has no walls: %v", tier.Missing)
 	}
-	return driverOver(t, l, 0)
+	return driverOver(t, l, ahead)
 }
 
 // bundle writes files and returns a version with handler.
@@ -113,7 +114,7 @@ func TestContract(t *testing.T) {
 		sandboxtest.Run(t, suite(func(t *testing.T) sandbox.Driver { return newDriver(t) }))
 	})
 	t.Run("walled", func(t *testing.T) {
-		sandboxtest.Run(t, suite(func(t *testing.T) sandbox.Driver { return walled(t) }))
+		sandboxtest.Run(t, suite(func(t *testing.T) sandbox.Driver { return walled(t, -1) }))
 	})
 }
 
@@ -145,4 +146,33 @@ def handler(event, context):
     return {"id": context.aws_request_id, "remaining": context.get_remaining_time_in_millis(), "env": os.environ["PROBE"]}
 `, func(s *sandbox.Spec) { s.Env["PROBE"] = "seen" }),
 	}
+}
+
+// TestAhead: with time, instances come from workers that were started ahead.
+func TestAhead(t *testing.T) {
+	d := walled(t, 0)
+	spec := bundle(t, "app.handler", map[string]string{"app.py": "def handler(event, context):\n    return event\n"})
+	complete(spec)
+	if err := d.Check(within(t)); err != nil {
+		t.Skip(err)
+	}
+	for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
+		inst, err := d.Start(within(t), spec, &sandboxtest.Recorder{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		reply, err := inst.Call(within(t), &sandbox.Call{ID: "a", Event: []byte("1")})
+		if err != nil || string(reply.Payload) != "1" {
+			t.Fatalf("%v, %v", reply, err)
+		}
+		ahead := false
+		for _, p := range inst.Info().Phases {
+			ahead = ahead || p.Name == mayfly.PhaseRuntime && p.Duration == 0
+		}
+		end(inst)
+		if ahead {
+			return
+		}
+	}
+	t.Error("no instance came from a worker that was started ahead")
 }

@@ -57,7 +57,7 @@ func between(text, field string) string {
 }
 
 func TestTemplate(t *testing.T) {
-	d := walled(t)
+	d := walled(t, -1)
 	spec := forkable(t, counted)
 	if err := d.Prepare(within(t), spec); err != nil {
 		t.Fatal(err)
@@ -96,7 +96,7 @@ func TestTemplate(t *testing.T) {
 }
 
 func TestTemplateBurst(t *testing.T) {
-	d := walled(t)
+	d := walled(t, -1)
 	spec := forkable(t, counted)
 	if err := d.Prepare(within(t), spec); err != nil {
 		t.Fatal(err)
@@ -130,7 +130,7 @@ func TestTemplateBurst(t *testing.T) {
 
 // TestTemplateShapes: what runs in the children of a template.
 func TestTemplateShapes(t *testing.T) {
-	d := walled(t)
+	d := walled(t, -1)
 	for name, c := range map[string]struct{ handler, text, want string }{
 		"async":   {"app.handler", "import asyncio\nasync def handler(e, c):\n    await asyncio.sleep(0)\n    return e\n", "1"},
 		"threads": {"app.handler", "import threading\ndef handler(e, c):\n    r = []\n    t = threading.Thread(target=r.append, args=(e,)); t.start(); t.join()\n    return r[0]\n", "1"},
@@ -158,7 +158,7 @@ func TestTemplateShapes(t *testing.T) {
 }
 
 func TestTemplateLines(t *testing.T) {
-	d := walled(t)
+	d := walled(t, -1)
 	spec := forkable(t, "import os\nprint('of the template')\ndef handler(e, c):\n    print('line')\n    os.write(1, b'raw\\n')\n    os.write(2, b'raw error\\n')\n    os._exit(3)\n")
 	if err := d.Prepare(within(t), spec); err != nil {
 		t.Fatal(err)
@@ -177,7 +177,7 @@ func TestTemplateLines(t *testing.T) {
 
 // TestUnforkable: code that cannot be forked runs all the same.
 func TestUnforkable(t *testing.T) {
-	d := walled(t)
+	d := walled(t, -1)
 	for name, setup := range map[string]string{
 		"a thread": "import threading, time\nthreading.Thread(target=time.sleep, args=(1000,), daemon=True).start()\n",
 		"a socket": "import socket\ns = socket.socketpair()\n",
@@ -196,7 +196,7 @@ func TestUnforkable(t *testing.T) {
 }
 
 func TestTemplateThatDied(t *testing.T) {
-	d := walled(t)
+	d := walled(t, -1)
 	spec := forkable(t, counted+`
 `)
 	if err := d.Prepare(within(t), spec); err != nil {
@@ -221,7 +221,7 @@ func TestTemplateThatDied(t *testing.T) {
 
 // TestTemplateMemory: the limit of an instance is its own.
 func TestTemplateMemory(t *testing.T) {
-	d := walled(t)
+	d := walled(t, -1)
 	spec := forkable(t, "def handler(e, c):\n    kept = []\n    while True: kept.append(bytearray(b'x' * (1 << 20)))\n")
 	spec.Memory = 64 * mayfly.MiB
 	if err := d.Prepare(within(t), spec); err != nil {
@@ -242,7 +242,7 @@ func TestTemplateMemory(t *testing.T) {
 }
 
 func BenchmarkFork(b *testing.B) {
-	d := walled(b)
+	d := walled(b, -1)
 	spec := forkable(b, "import json, asyncio, logging, datetime, email, http.client, urllib.request, ssl, decimal, sqlite3\n"+echo)
 	if err := d.Prepare(context.Background(), spec); err != nil {
 		b.Fatal(err)
