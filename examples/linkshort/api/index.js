@@ -1,8 +1,10 @@
 const { randomBytes } = require("node:crypto");
 const { readFileSync } = require("node:fs");
 const { join } = require("node:path");
-const store = require("./store");
+const mayfly = require("mayfly");
 
+const links = mayfly.kv("links");
+const clicks = mayfly.kv("clicks");
 const page = readFileSync(join(__dirname, "page.html"), "utf8");
 
 exports.handler = async (event) => {
@@ -10,7 +12,7 @@ exports.handler = async (event) => {
     case "GET /{$}":
       return { statusCode: 200, headers: { "content-type": "text/html; charset=utf-8" }, body: page };
     case "GET /api/links":
-      return reply(200, { links: (await store.list("links")).map((k) => ({ code: k.key, ...k.value })) });
+      return list();
     case "POST /api/links":
       return create(event);
     case "DELETE /api/links/{code}":
@@ -18,6 +20,12 @@ exports.handler = async (event) => {
   }
   return reply(404, { error: `no such route: ${event.routeKey}` });
 };
+
+async function list() {
+  const all = [];
+  for await (const { key, value } of links.entries()) all.push({ code: key, ...value });
+  return reply(200, { links: all });
+}
 
 async function create(event) {
   let wish;
@@ -34,7 +42,7 @@ async function create(event) {
   }
   const code = wish.code ?? randomBytes(5).toString("base64url");
   try {
-    await store.put("links", code, { url: wish.url, created: new Date().toISOString() }, { onlyNew: true });
+    await links.put(code, { url: wish.url, created: new Date().toISOString() }, { absent: true });
   } catch (err) {
     if (err.code === "conflict") return reply(409, { error: `${code} is taken` });
     throw err;
@@ -44,8 +52,8 @@ async function create(event) {
 }
 
 async function remove(code) {
-  await store.remove("links", code);
-  await store.remove("clicks", code);
+  await links.delete(code);
+  await clicks.delete(code);
   return { statusCode: 204 };
 }
 
