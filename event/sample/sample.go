@@ -113,10 +113,17 @@ func cloud(app, name string) json.RawMessage {
 func topic(app, name string) any { return cloud(app, name) }
 
 func stream(app, name string) any {
-	return object{
-		"topic": or(name, "order.created"), "partition": 3, "attempt": 1, "from": "17.0", "to": "17.1",
-		"events": []any{cloud(app, name)},
-	}
+	name = or(name, "order.created")
+	const shard, sequence = "shardId-000000000003", "1700001"
+	arn := "arn:aws:kinesis:" + region + ":" + account + ":stream/" + app + "-" + name
+	return object{"Records": []any{object{
+		"kinesis": object{
+			"kinesisSchemaVersion": "1.0", "partitionKey": "order/42", "sequenceNumber": sequence, "data": []byte(cloud(app, name)),
+			"approximateArrivalTimestamp": float64(when.UnixMilli()) / 1000,
+		},
+		"eventSource": "aws:kinesis", "eventVersion": "1.0", "eventID": shard + ":" + sequence, "eventName": "aws:kinesis:record",
+		"invokeIdentityArn": "arn:aws:iam::" + account + ":role/mayfly", "awsRegion": region, "eventSourceARN": arn,
+	}}}
 }
 
 func schedule(app, name string) any {
