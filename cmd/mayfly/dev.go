@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -112,15 +111,9 @@ func (d *developer) deploy(ctx context.Context, saved []string) {
 	}
 }
 
-// failure is why a deploy failed, with the user's file and line.
+// failure is why a deploy failed; its message has the user's files and lines.
 func failure(err error, stays bool) string {
 	text := "not deployed: " + describe(err)
-	var f *mayfly.FunctionError
-	if errors.As(err, &f) {
-		for _, line := range f.Trace {
-			text += "\n  " + strings.TrimRight(line, "\n")
-		}
-	}
 	if stays {
 		text += "\nthe version before stays live"
 	}
