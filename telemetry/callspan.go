@@ -7,13 +7,16 @@ import (
 )
 
 // CallSpans are the spans that a record stands for: the call's own, under the
-// id of its Trace, and one for each phase. A record's Start is when the call
+// id of its Trace, and one for each phase that took time. A record's Start is when the call
 // arrived; its phases follow from there in their order, then the handler.
 // Attributes have the names of OpenTelemetry's FaaS conventions.
 func CallSpans(inv *mayfly.Invocation) []mayfly.Span {
 	spans := make([]mayfly.Span, 1, len(inv.Phases)+1)
 	at, handled := inv.Start, false
 	for i, p := range inv.Phases {
+		if p.Duration <= 0 {
+			continue // an instance was free, or the runtime has no such phase
+		}
 		end := at.Add(p.Duration)
 		spans = append(spans, mayfly.Span{
 			Trace: mayfly.Trace{ID: inv.Trace.ID, Span: phaseSpanID(inv.Trace.Span, i), Parent: inv.Trace.Span, Sampled: true},

@@ -1,7 +1,6 @@
 package telemetry
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -83,8 +82,6 @@ func withCallSpans(spans []mayfly.Span, calls []*mayfly.Invocation) []mayfly.Spa
 	for _, inv := range calls {
 		spans = append(spans, CallSpans(inv)...)
 	}
-	slices.SortStableFunc(spans, func(a, b mayfly.Span) int {
-		return cmp.Or(a.Start.Compare(b.Start), b.End.Compare(a.End))
-	})
+	slices.SortStableFunc(spans, func(a, b mayfly.Span) int { return a.Start.Compare(b.Start) })
 	return spans
 }
