@@ -70,6 +70,9 @@ func driverOver(t testing.TB, l *process.Launcher, ahead mayfly.Bytes) *node.Dri
 			t.Error(err)
 		}
 	})
+	if err := d.Check(context.Background()); err != nil {
+		t.Skip(err)
+	}
 	return d
 }
 
@@ -156,9 +159,6 @@ func TestAhead(t *testing.T) {
 	d := walled(t, 0)
 	spec := bundle(t, "app.handler", map[string]string{"app.js": "exports.handler = async (event) => event"})
 	complete(spec)
-	if err := d.Check(within(t)); err != nil {
-		t.Skip(err)
-	}
 	for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
 		inst, err := d.Start(within(t), spec, &sandboxtest.Recorder{})
 		if err != nil {

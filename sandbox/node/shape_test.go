@@ -42,9 +42,6 @@ func complete(spec *sandbox.Spec) *sandbox.Spec {
 func run(t *testing.T, spec *sandbox.Spec) *function {
 	t.Helper()
 	f := &function{T: t, driver: newDriver(t), out: &sandboxtest.Recorder{}}
-	if err := f.driver.Check(within(t)); err != nil {
-		t.Skip(err)
-	}
 	inst, err := f.driver.Start(within(t), complete(spec), f.out)
 	if err != nil {
 		t.Fatalf("Start: %v", err)
@@ -478,9 +475,6 @@ export default {
 
 func TestInitThatHangs(t *testing.T) {
 	d := newDriver(t)
-	if err := d.Check(within(t)); err != nil {
-		t.Skip(err)
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 	defer cancel()
 	_, err := d.Start(ctx, complete(code(t, "for (;;);")), &sandboxtest.Recorder{})

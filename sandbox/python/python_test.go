@@ -70,6 +70,9 @@ func driverOver(t testing.TB, l *process.Launcher, ahead mayfly.Bytes) *python.D
 			t.Error(err)
 		}
 	})
+	if err := d.Check(context.Background()); err != nil {
+		t.Skip(err)
+	}
 	return d
 }
 
@@ -153,9 +156,6 @@ func TestAhead(t *testing.T) {
 	d := walled(t, 0)
 	spec := bundle(t, "app.handler", map[string]string{"app.py": "def handler(event, context):\n    return event\n"})
 	complete(spec)
-	if err := d.Check(within(t)); err != nil {
-		t.Skip(err)
-	}
 	for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
 		inst, err := d.Start(within(t), spec, &sandboxtest.Recorder{})
 		if err != nil {

@@ -18,6 +18,10 @@ import (
 //	none ──build──▶ building ──▶ ready ──▶ gone (forgotten, evicted, or dead)
 //	                        └──▶ refused: the code cannot be forked
 //
+// A version whose fork failed is refused for a while. Versions that are only
+// prepared take free room; those that are started may take the room of one that
+// was not used lately.
+//
 // Invariant: a template is not ended while a child of it lives, for a child's
 // cell lies within the template's.
 type templates struct {
@@ -45,8 +49,16 @@ type template struct {
 	// guarded by templates.mu
 	children int
 	used     time.Time
-	dropped  bool // to end with its last child
+	dropped  bool      // to end with its last child
+	again    time.Time // refused until then; zero: for good
 }
+
+// Times after which a template may give way to another version's, and a
+// version whose fork failed may have a template again.
+const (
+	idle   = time.Minute
+	banned = 5 * time.Minute
+)
 
 func newTemplates(d *Driver) *templates {
 	t := &templates{driver: d, all: map[string]*template{}, live: map[*frame.Worker]struct{}{}}
@@ -62,7 +74,7 @@ func (t *templates) may(spec *sandbox.Spec) bool {
 // build makes the version's template, or waits for the one that is being made.
 // A FunctionError is the failure of the version's code.
 func (t *templates) build(ctx context.Context, spec *sandbox.Spec) error {
-	tpl, mine := t.claim(spec)
+	tpl, mine := t.claim(spec, false)
 	if tpl == nil {
 		return mayfly.Errorf(mayfly.Unavailable, "make template", "there are as many templates as may be")
 	}
@@ -82,7 +94,7 @@ func (t *templates) later(spec *sandbox.Spec) {
 	if !t.may(spec) {
 		return
 	}
-	tpl, mine := t.claim(spec)
+	tpl, mine := t.claim(spec, true)
 	if tpl == nil || !mine {
 		return
 	}
@@ -94,15 +106,16 @@ func (t *templates) later(spec *sandbox.Spec) {
 }
 
 // claim returns the version's template; mine says that the caller is to make
-// it. It is nil where there is no room.
-func (t *templates) claim(spec *sandbox.Spec) (tpl *template, mine bool) {
+// it. It is nil where there is no room, and evict may make none.
+func (t *templates) claim(spec *sandbox.Spec, evict bool) (tpl *template, mine bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	k := frame.Key(spec)
-	if tpl := t.all[k]; tpl != nil {
+	if tpl := t.all[k]; tpl != nil && (tpl.again.IsZero() || time.Now().Before(tpl.again)) {
 		return tpl, false
 	}
-	if t.closed || !t.room() {
+	delete(t.all, k)
+	if t.closed || !t.room(evict) {
 		return nil, false
 	}
 	tpl = &template{key: k, who: spec.Caller(), built: make(chan struct{}), used: time.Now()}
@@ -110,19 +123,24 @@ func (t *templates) claim(spec *sandbox.Spec) (tpl *template, mine bool) {
 	return tpl, true
 }
 
-// room makes room for one more by ending the idle template that was used the
-// longest ago. t.mu is held.
-func (t *templates) room() bool {
-	if len(t.all) < t.driver.cfg.Templates {
-		return true
-	}
+// room reports whether there is room for one more. With evict it ends the idle
+// template that was used the longest ago. t.mu is held.
+func (t *templates) room(evict bool) bool {
 	var oldest *template
+	n := 0
 	for _, tpl := range t.all {
+		if isClosed(tpl.built) && tpl.worker == nil {
+			continue // refused, and no process
+		}
+		n++
 		if tpl.children == 0 && isClosed(tpl.built) && (oldest == nil || tpl.used.Before(oldest.used)) {
 			oldest = tpl
 		}
 	}
-	if oldest == nil {
+	if n < t.driver.cfg.Templates {
+		return true
+	}
+	if !evict || oldest == nil || time.Since(oldest.used) < idle {
 		return false
 	}
 	t.drop(oldest)
@@ -229,8 +247,19 @@ func (t *templates) fork(ctx context.Context, spec *sandbox.Spec, out sandbox.Ou
 		return nil, err
 	}
 	t.driver.cfg.Log.Warn("instance not forked; it is started afresh", "app", spec.App, "function", spec.Function, "error", err)
-	t.forget(spec)
+	t.refuse(tpl)
 	return nil, nil
+}
+
+// refuse drops a template whose fork failed, and bars another for a while.
+func (t *templates) refuse(tpl *template) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.all[tpl.key] != tpl {
+		return
+	}
+	t.drop(tpl)
+	t.all[tpl.key] = &template{key: tpl.key, who: tpl.who, built: tpl.built, again: time.Now().Add(banned)}
 }
 
 // acquire returns a template that is ready, with a child more.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/sandbox"
+	"github.com/mayfly-cloud/mayfly/sandbox/process"
 	"github.com/mayfly-cloud/mayfly/sandbox/python"
 	"github.com/mayfly-cloud/mayfly/sandbox/sandboxtest"
 )
@@ -217,6 +218,29 @@ func TestTemplateThatDied(t *testing.T) {
 	}
 	<-f.inst.Done()
 	instance(t, d, spec).event("{}") // afresh, or from a new template
+}
+
+// TestTemplatesInUse: what is only prepared takes no other's room.
+func TestTemplatesInUse(t *testing.T) {
+	l := launcher(t, process.WallsAuto)
+	if l.Tier().Name == sandbox.TierPlain {
+		t.Skip("this machine has no walls")
+	}
+	d := python.New(python.Config{Launcher: l, Dir: dir, Ahead: -1, Templates: 1})
+	t.Cleanup(func() { d.Close() })
+	first, second := forkable(t, counted), forkable(t, counted)
+	first.Function, second.Function = "first", "second"
+	for _, spec := range []*sandbox.Spec{first, second} {
+		if err := d.Prepare(within(t), spec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if a, b := instance(t, d, first).event("{}"), instance(t, d, first).event("{}"); between(a, "loaded") != between(b, "loaded") {
+		t.Error("the first has lost its template")
+	}
+	if a, b := instance(t, d, second).event("{}"), instance(t, d, second).event("{}"); between(a, "loaded") == between(b, "loaded") {
+		t.Error("the second has a template")
+	}
 }
 
 // TestTemplateMemory: the limit of an instance is its own.
