@@ -122,6 +122,19 @@ func stepDown(own string) {
 // wantedControllers are those that limits need.
 var wantedControllers = []string{"memory", "cpu", "pids"}
 
+// bound limits the memory of all cells together.
+func (h *hierarchies) bound(memory mayfly.Bytes) error {
+	node := &group{h, ""}
+	dir := node.dir("memory")
+	if dir == "" || memory <= 0 {
+		return nil
+	}
+	if err := node.limitMemory(dir, memory); err != nil {
+		return fmt.Errorf("limit all sandboxes: %w", err)
+	}
+	return nil
+}
+
 // enable passes the controllers that cells need to dir's children, one by one:
 // some may not be there.
 func enable(dir string) {
@@ -298,16 +311,7 @@ func (g *group) attach(pid int, unified bool) error {
 func (g *group) limit(memory mayfly.Bytes, pids int) error {
 	var errs []error
 	if dir := g.dir("memory"); dir != "" && memory > 0 {
-		size := strconv.FormatInt(int64(memory), 10)
-		if g.h.v2["memory"] {
-			errs = append(errs, put(dir, "memory.max", size))
-			put(dir, "memory.swap.max", "0")
-			put(dir, "memory.oom.group", "1")
-		} else {
-			put(dir, "memory.memsw.limit_in_bytes", "-1")
-			errs = append(errs, put(dir, "memory.limit_in_bytes", size))
-			put(dir, "memory.memsw.limit_in_bytes", size) // where swap is counted
-		}
+		errs = append(errs, g.limitMemory(dir, memory))
 	}
 	if dir := g.dir("pids"); dir != "" && pids > 0 {
 		errs = append(errs, put(dir, "pids.max", strconv.Itoa(pids)))
@@ -319,6 +323,22 @@ func (g *group) limit(memory mayfly.Bytes, pids int) error {
 		return fmt.Errorf("limit cgroup: %w", err)
 	}
 	return nil
+}
+
+func (g *group) limitMemory(dir string, memory mayfly.Bytes) error {
+	size := strconv.FormatInt(int64(memory), 10)
+	if g.h.v2["memory"] {
+		put(dir, "memory.swap.max", "0")
+		if g.name != "" {
+			put(dir, "memory.oom.group", "1")
+		}
+		return put(dir, "memory.max", size)
+	}
+	put(dir, "memory.use_hierarchy", "1") // the kernel's default since 5.11
+	put(dir, "memory.memsw.limit_in_bytes", "-1")
+	err := put(dir, "memory.limit_in_bytes", size)
+	put(dir, "memory.memsw.limit_in_bytes", size) // where swap is counted
+	return err
 }
 
 func (g *group) limitCPU(dir string, memory mayfly.Bytes) error {

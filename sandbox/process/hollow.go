@@ -48,6 +48,9 @@ type Cell struct {
 // Unavailable where the machine has no walls: a plain template's children are
 // ordinary processes.
 func (p *Process) Hollow(ctx context.Context, a Assignment) (*Cell, error) {
+	if err := p.launcher.check(a); err != nil {
+		return nil, err
+	}
 	c := &Cell{launcher: p.launcher, template: p, who: a.Who, began: time.Now()}
 	if err := c.make(ctx, a.withDefaults()); err != nil {
 		return nil, startError("hollow sandbox", err)

@@ -39,6 +39,11 @@ func New(cfg Config) (*Launcher, error) {
 		return nil, fmt.Errorf("find scratch folder: %w", err)
 	}
 	cfg.Dir = dir
+	if cfg.Bundles != "" {
+		if cfg.Bundles, err = filepath.Abs(cfg.Bundles); err != nil {
+			return nil, fmt.Errorf("find bundles: %w", err)
+		}
+	}
 	l := &Launcher{cfg: cfg, live: map[*Process]struct{}{}}
 	if l.walls, err = newWalls(cfg); err != nil {
 		return nil, err
@@ -103,7 +108,7 @@ func (l *Launcher) private() bool { return l.Tier().Name != sandbox.TierPlain }
 // below Assignment.Require, Invalid where the command is wrong.
 func (l *Launcher) Start(ctx context.Context, cmd Command) (*Process, error) {
 	began := time.Now()
-	if err := l.require(cmd.Require); err != nil {
+	if err := l.check(cmd.Assignment); err != nil {
 		return nil, err
 	}
 	p, err := l.register()
@@ -129,7 +134,25 @@ func startError(op string, err error) error {
 	return mayfly.Errorf(mayfly.Unavailable, op, "this machine could not do it: %w", err)
 }
 
-// require refuses a start below the wanted isolation.
+// check refuses an assignment below the wanted isolation, or with a bundle
+// that is none.
+func (l *Launcher) check(a Assignment) error {
+	if err := l.require(a.Require); err != nil {
+		return err
+	}
+	if a.Bundle == "" || l.cfg.Bundles == "" {
+		return nil
+	}
+	dir, err := filepath.Abs(a.Bundle)
+	if err != nil {
+		return fmt.Errorf("find bundle: %w", err)
+	}
+	if rest, err := filepath.Rel(l.cfg.Bundles, dir); err != nil || rest == "." || !filepath.IsLocal(rest) {
+		return mayfly.Errorf(mayfly.Invalid, "start sandbox", "the bundle %s is not in %s", a.Bundle, l.cfg.Bundles)
+	}
+	return nil
+}
+
 func (l *Launcher) require(want string) error {
 	if want != sandbox.TierFull {
 		return nil

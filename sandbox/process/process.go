@@ -12,11 +12,11 @@ import (
 // Config configures a Launcher.
 type Config struct {
 	Dir     string         // scratch folder of this node: cell roots, sockets
-	Bundles string         // folder below which every bundle lies; cells see only the one they are given
-	Node    string         // unique per data folder: names cgroups, and what a restart cleans up
+	Bundles string         // folder below which every bundle lies, others are refused; "": anywhere
+	Node    string         // with Dir, names cgroups and what a restart cleans up; default "node"
 	Doors   []Door         // served inside every cell
 	Stock   int            // cells made ahead while Run runs; default 4, negative none
-	Memory  mayfly.Bytes   // of all instances together; 0: no bound
+	Memory  mayfly.Bytes   // of all instances together, where the machine has a memory limit; 0: no bound
 	Walls   string         // WallsAuto (default: all that the machine allows) or WallsNone (tests)
 	Egress  EgressRecorder // told of every refused connection; may be nil
 	Log     *slog.Logger

@@ -190,6 +190,17 @@ func TestMissingProgram(t *testing.T) {
 	})
 }
 
+func TestBundleElsewhere(t *testing.T) {
+	bundles := t.TempDir()
+	l := newLauncher(t, Config{Walls: WallsNone, Bundles: bundles})
+	for _, dir := range []string{bundles, bundles + "/../x", "/etc", bundles + "x"} {
+		_, err := l.Start(t.Context(), Command{Path: "/bin/true", Assignment: Assignment{Who: who, Bundle: dir}})
+		if mayfly.CodeOf(err) != mayfly.Invalid {
+			t.Errorf("a bundle at %s gave %v", dir, err)
+		}
+	}
+}
+
 func TestCloseTwice(t *testing.T) {
 	everyTier(t, func(t *testing.T, kind string) {
 		l := newLauncher(t, Config{Walls: kind})

@@ -104,7 +104,7 @@ func (p *Process) Assign(ctx context.Context, a Assignment) error {
 	if taken {
 		return mayfly.Errorf(mayfly.Conflict, "assign sandbox", "sandbox %s already runs a function", p.id)
 	}
-	if err := p.launcher.require(a.Require); err != nil {
+	if err := p.launcher.check(a); err != nil {
 		return err
 	}
 	if err := p.held.assign(ctx, a); err != nil {

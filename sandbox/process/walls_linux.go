@@ -133,6 +133,9 @@ func (w *walls) build() (why string, err error) {
 
 // breed makes the nursery and its first cell.
 func (w *walls) breed(ctx context.Context, groups *hierarchies) error {
+	if err := groups.bound(w.cfg.Memory); err != nil {
+		return err
+	}
 	b, err := newBase(filepath.Join(w.cfg.Dir, "root"))
 	if err != nil {
 		return err

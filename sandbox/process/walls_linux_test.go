@@ -61,6 +61,16 @@ func TestOutOfMemory(t *testing.T) {
 	}
 }
 
+// TestMemoryOfAll bounds all cells together below what one of them may have.
+func TestMemoryOfAll(t *testing.T) {
+	l := walledLauncher(t, Config{Memory: 64 * mayfly.MiB}, "memory limit")
+	p := startProbe(t, l, "memory", func(c *Command) { c.Memory = mayfly.GiB })
+	waitDone(t, p)
+	if u := p.Usage(); u.MemoryPeak > 64*mayfly.MiB {
+		t.Errorf("ended as %+v after %v", p.Ended(), u.MemoryPeak)
+	}
+}
+
 func TestVersion1Freezer(t *testing.T) {
 	l := newLauncher(t, Config{})
 	l.walls.v1 = true
