@@ -16,7 +16,7 @@ functions:
     runtime: python
     source: ./hello
     handler: app.handler
-    timeout: 2s
+    timeout: 5s
     on: [{http: "GET /hello"}]
 `
 
@@ -56,7 +56,7 @@ def handler(event, context):
     if what == "hang": time.sleep(60)
     if what == "set": return {1, 2}
     if what == "flood":
-        for i in range(200000): print("x" * 100)
+        for i in range(20000): print("x" * 100)
     return what
 `)
 	n := start(t, t.TempDir(), "dev", dir)
@@ -68,7 +68,7 @@ def handler(event, context):
 		{"throw", 502, `"errorType":"ValueError"`},
 		{"exit", 502, "Runtime.ExitError"},
 		{"kill", 502, "Runtime.ExitError"},
-		{"hang", 504, "timeout of 2s"},
+		{"hang", 504, "timeout of 5s"},
 		{"set", 502, "Runtime.MarshalError"},
 		{"fine", 200, `"fine"`},
 		{"flood", 200, `"flood"`},
