@@ -245,6 +245,10 @@ func (d *Driver) die(ctx context.Context, q *queue, le *event.Lease, spec *mayfl
 			Attributes: with(m.Attributes, "DeadLetterQueueSourceArn", ARN(d.cfg.Region, q.app, q.name)),
 		})
 	}
+	if err != nil && letter.ID != "" && trigger.Judge(err) == trigger.Reject {
+		d.cfg.Logger.Warn("a dead message cannot go to the queue for dead ones; it is a dead letter", "queue", q.name, "to", spec.DeadLetter, "error", err)
+		err = nil
+	}
 	if err != nil {
 		d.cfg.Logger.Error("a dead letter cannot be written; the message comes again", "queue", q.name, "message", le.ID, "error", err)
 		le.Release(time.Now().Add(time.Second))

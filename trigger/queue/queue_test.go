@@ -538,3 +538,16 @@ func TestThousandQueues(t *testing.T) {
 	senders.Wait()
 	triggertest.Until(t, "each function was called", func() bool { return calls.Load() == 1000 })
 }
+
+// A queue for dead messages that is not there holds nothing up.
+func TestDeadLetterQueueIsGone(t *testing.T) {
+	m := app(&mayfly.Queue{Attempts: 1, DeadLetter: "nowhere"}, mayfly.Trigger{})
+	r := start(t, "", triggertest.Deploy(m), func(context.Context, *trigger.Call) ([]byte, error) {
+		return nil, &mayfly.FunctionError{Message: "no"}
+	})
+	r.send("jobs", message("1"))
+	r.empty("jobs")
+	if n := r.Dead.Count("app", "queue/jobs"); n != 1 {
+		t.Errorf("%d dead letters", n)
+	}
+}
