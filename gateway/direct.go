@@ -76,6 +76,7 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request, req *invoke.Req
 		return
 	}
 	body, _ := json.Marshal(map[string]string{"id": id})
+	w.Header().Set(RequestIDHeader, id) // the id of the call's records
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusAccepted)
 	_, _ = w.Write(append(body, '\n'))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httputil"
 	"sync/atomic"
@@ -25,7 +26,7 @@ func (g *Gateway) proxied(w http.ResponseWriter, r *http.Request, req *invoke.Re
 		return false
 	}
 	g.describe(w.Header(), session.Invocation())
-	watch := &watched{ResponseWriter: w}
+	watch := &watched{ResponseWriter: w, own: maps.Clone(w.Header())}
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
 	watch.timer = time.AfterFunc(session.Timeout, func() { cancel(context.DeadlineExceeded) })
@@ -80,6 +81,7 @@ func rewrite(p *httputil.ProxyRequest, req *invoke.Request, s *invoke.Session) {
 // bounds the wait for the head and between parts, not the length of a stream.
 type watched struct {
 	http.ResponseWriter
+	own     http.Header // the gateway's, which ReverseProxy drops after a reply of 1xx
 	status  atomic.Int64
 	sent    atomic.Int64
 	timer   *time.Timer
@@ -90,6 +92,11 @@ func (w *watched) WriteHeader(status int) {
 	w.status.Store(int64(status))
 	if status == http.StatusSwitchingProtocols {
 		w.timer.Stop() // a WebSocket lasts as long as its ends want
+	}
+	for name, values := range w.own {
+		if h := w.Header(); len(h[name]) == 0 {
+			h[name] = values
+		}
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
