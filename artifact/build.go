@@ -175,10 +175,21 @@ func buildEnv(env []string) []string {
 	if env == nil {
 		env = os.Environ()
 	}
-	return slices.DeleteFunc(slices.Clone(env), func(v string) bool {
+	goflags := sameEverywhere
+	env = slices.DeleteFunc(slices.Clone(env), func(v string) bool {
+		if flags, ok := strings.CutPrefix(v, "GOFLAGS="); ok {
+			goflags += " " + flags // the user's win
+			return true
+		}
 		return strings.HasPrefix(v, "MAYFLY_") || strings.HasPrefix(v, "PWD=")
 	})
+	return append(env, "GOFLAGS="+goflags)
 }
+
+// sameEverywhere keeps the folder of the copy, and the repository around it, out
+// of what go build makes: else each machine and each store would make another
+// bundle of the same source.
+const sameEverywhere = "-trimpath -buildvcs=false"
 
 // tailWriter keeps the end of what is written to it.
 type tailWriter struct{ buf []byte }
