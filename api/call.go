@@ -22,6 +22,7 @@ type callInput struct {
 	Function    mayfly.FunctionName `path:"function"`
 	Qualifier   string              `query:"qualifier" doc:"An alias or a version number; default live"`
 	Async       bool                `query:"async" doc:"Accept the call durably and answer 202 with its id"`
+	HTTP        bool                `query:"http" doc:"The event is an HTTP request in API Gateway's payload 2.0, for functions that serve requests"`
 	Traceparent string              `header:"Traceparent"`
 	Hops        int                 `header:"X-Mayfly-Hops"`
 	body        io.Reader
@@ -63,7 +64,7 @@ func (a *API) call(ctx context.Context, in *callInput) (*callOutput, error) {
 	trace, _ := mayfly.ParseTrace(in.Traceparent, "")
 	req := &invoke.Request{
 		ID: mayfly.NewID(), App: in.App, Function: in.Function, Qualifier: in.Qualifier, Event: event,
-		Trigger: mayfly.TriggerDirect, Trace: trace, Caller: who, Hops: in.Hops,
+		Trigger: mayfly.TriggerDirect, Trace: trace, Caller: who, HTTP: in.HTTP, Hops: in.Hops,
 	}
 	if who.Kind == mayfly.CallerFunction {
 		req.Hops++

@@ -106,11 +106,12 @@ func (c *Client) explain(err error) error {
 func problem(res *http.Response) error {
 	var p mayfly.Problem
 	body, _ := io.ReadAll(io.LimitReader(res.Body, 1<<20))
-	if err := json.Unmarshal(body, &p); err != nil || p.Code == "" {
-		return mayfly.Errorf(mayfly.Internal, "", "%s: %s", res.Status, bytes.TrimSpace(body))
-	}
-	if p.FunctionError != nil {
+	err := json.Unmarshal(body, &p)
+	if err == nil && p.FunctionError != nil && p.FunctionError.Type != "" {
 		return p.FunctionError
+	}
+	if err != nil || p.Code == "" {
+		return mayfly.Errorf(mayfly.Internal, "", "%s: %s", res.Status, bytes.TrimSpace(body))
 	}
 	return &mayfly.Error{Code: p.Code, Message: p.Detail}
 }

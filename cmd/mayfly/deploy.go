@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -19,12 +20,26 @@ import (
 
 func newDeployCmd(g *globals) *cobra.Command {
 	var message string
+	var canary int
+	var hold bool
 	cmd := &cobra.Command{
 		Use:   "deploy [DIR]",
 		Short: "Plan, then apply: all of it or nothing",
-		Args:  cobra.MaximumNArgs(1),
+		Example: `  mayfly deploy photos -m "smaller thumbnails"
+  mayfly deploy photos --canary 10      # then: mayfly promote FUNCTION, or mayfly rollback FUNCTION
+  mayfly deploy photos --hold           # new versions that get no calls before mayfly promote`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if canary < 0 || canary > 99 {
+				return usageError{fmt.Errorf("--canary %d: it is the percentage of calls that new versions get, 1 to 99", canary)}
+			}
 			q := url.Values{}
+			if canary > 0 {
+				q.Set("canary", strconv.Itoa(canary))
+			}
+			if hold {
+				q.Set("hold", "true")
+			}
 			if message != "" {
 				q.Set("message", message)
 			}
@@ -36,6 +51,9 @@ func newDeployCmd(g *globals) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVarP(&message, "message", "m", "", "what changed and why, kept with the deploy")
+	cmd.Flags().IntVar(&canary, "canary", 0, "percent of the calls that new versions get; the others stay with what is live")
+	cmd.Flags().BoolVar(&hold, "hold", false, "make new versions and leave all calls where they are")
+	cmd.MarkFlagsMutuallyExclusive("canary", "hold")
 	return cmd
 }
 

@@ -86,7 +86,23 @@ func newRootCmd(g *globals) *cobra.Command {
 	f.StringVar(&g.token, "token", "", "the node's token (default: MAYFLY_TOKEN, else the profile)")
 	f.StringVar(&g.app, "app", "", "the application (default: the one of ./mayfly.yaml, else the only one deployed)")
 	root.AddCommand(verbs(g)...)
+	explainArgs(root)
 	return root
+}
+
+// explainArgs makes wrong arguments of every verb an error that shows its use.
+func explainArgs(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return usageError{fmt.Errorf("%w; use: %s", err, cmd.UseLine())}
+			}
+			return nil
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		explainArgs(sub)
+	}
 }
 
 // client is the client of the node that the flags, the environment or the

@@ -6,7 +6,7 @@ import "github.com/spf13/cobra"
 func verbs(g *globals) []*cobra.Command {
 	return []*cobra.Command{
 		newNewCmd(g), newDevCmd(g), newServeCmd(g), newDeployCmd(g), newPlanCmd(g), newInvokeCmd(g), newLogsCmd(g),
-		newVersionsCmd(g), newPromoteCmd(g), newRollbackCmd(g),
+		newVersionsCmd(g), newPromoteCmd(g), newRollbackCmd(g), newReplayCmd(g), newBenchCmd(g),
 		newQueueCmd(g), newBucketCmd(g), newKVCmd(g), newSecretCmd(g),
 		newDoctorCmd(g), newSchemaCmd(g), newSimulateCmd(g),
 	}
