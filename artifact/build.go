@@ -66,7 +66,7 @@ func (s *Store) packBuilt(ctx context.Context, src string, rules ignore, o Optio
 // buildKey is the digest of all that a build is taken to depend on. What it
 // fetches or finds on the machine is not part of it.
 func buildKey(inputs listing, command string) string {
-	h := sha256.Sum256([]byte(strings.Join([]string{"build 1", runtime.GOOS, runtime.GOARCH, command, inputs.digest()}, "\x00")))
+	h := sha256.Sum256([]byte(strings.Join([]string{"build 2", runtime.GOOS, runtime.GOARCH, command, inputs.digest()}, "\x00")))
 	return hex.EncodeToString(h[:])
 }
 
