@@ -15,13 +15,19 @@ import (
 	"github.com/mayfly-cloud/mayfly/sandbox/wasm"
 	"github.com/mayfly-cloud/mayfly/service/bucket"
 	"github.com/mayfly-cloud/mayfly/service/kv"
+	"github.com/mayfly-cloud/mayfly/service/sql"
+	"github.com/mayfly-cloud/mayfly/telemetry/alert"
 	"github.com/mayfly-cloud/mayfly/trigger"
 	"github.com/mayfly-cloud/mayfly/trigger/async"
 	triggerbucket "github.com/mayfly-cloud/mayfly/trigger/bucket"
 	"github.com/mayfly-cloud/mayfly/trigger/cron"
 	"github.com/mayfly-cloud/mayfly/trigger/dead"
 	triggerkv "github.com/mayfly-cloud/mayfly/trigger/kv"
+	"github.com/mayfly-cloud/mayfly/trigger/once"
 	"github.com/mayfly-cloud/mayfly/trigger/queue"
+	"github.com/mayfly-cloud/mayfly/trigger/stream"
+	"github.com/mayfly-cloud/mayfly/trigger/table"
+	"github.com/mayfly-cloud/mayfly/trigger/topic"
 	"github.com/mayfly-cloud/mayfly/trigger/webhook"
 )
 
@@ -51,26 +57,27 @@ func runtimes(c Config, l *process.Launcher) (map[mayfly.Runtime]sandbox.Driver,
 
 // catalogue makes the services and triggers: a few lines each.
 func (n *Node) catalogue(ctx context.Context) error {
-	p, c := &n.parts, n.cfg
-	marks, err := n.engine.Bucket(ctx, "runtime")
+	marks, err := n.engine.Bucket(ctx, "runtime") // what drivers note of their progress
 	if err != nil {
 		return err
 	}
-	queues := queue.New(queue.Config{
-		Store: n.stores.queue, Dead: n.dead, Invoker: caller{n.invoker}, Apps: apps{n}, Paused: marks, Authorize: p.grants, Logger: c.Log,
-	})
-	p.destinations["queue"] = queues.SendTo
-	p.destinations["function"] = n.callLater
-	changes := triggerkv.New(n.enqueue)
+	if err := n.makeServices(); err != nil {
+		return err
+	}
+	n.makeTriggers(marks)
+	return n.makeAlerts()
+}
+
+// makeServices makes the data services, each with the trigger of its changes.
+func (n *Node) makeServices() (err error) {
+	p, c := &n.parts, n.cfg
+	keys := triggerkv.New(n.enqueue)
 	stores := kv.New(kv.Config{
 		Open: func(ctx context.Context, shard int) (kv.Log, error) {
 			return n.engine.Log(ctx, engine.LogName("KV", shard))
 		},
-		Authz: p.grants, Changed: changes.Deliver, Log: c.Log,
+		Authz: p.grants, Changed: keys.Deliver, Log: c.Log,
 	})
-	n.schedules = cron.New(cron.Config{Records: marks, Acceptor: p.calls, Authorize: p.grants, Logger: c.Log})
-	n.hooks = webhook.New(webhook.Config{Acceptor: p.calls, Secrets: p.secrets, Logger: c.Log})
-	letters := dead.New(n.dead, map[string]dead.Revive{"function": p.calls.Revive, "queue": queues.Revive}, p.grants)
 	objects := triggerbucket.New(n.enqueue)
 	if n.buckets, err = bucket.Open(bucket.Config{Dir: c.path("buckets"), Authz: p.grants, Changed: objects.Deliver, Log: c.Log}); err != nil {
 		return err
@@ -81,9 +88,51 @@ func (n *Node) catalogue(ctx context.Context) error {
 		n.buckets.ServePublic(n.listen.s3)
 		return nil
 	})
-	p.services = append(p.services, p.secrets, stores, n.buckets)
-	p.triggers = append(p.triggers, queues, n.schedules, n.hooks, changes, objects)
-	p.api = append(p.api, n.telemetry, n.ledger, p.calls, p.secrets, stores, n.buckets, queues, n.schedules, letters)
+	var rows *table.Driver
+	databases := sql.New(sql.Config{
+		Dir: c.path("databases"), Authz: p.grants, Secrets: p.secrets, Log: c.Log,
+		Changed: func(app mayfly.AppName, database string) { rows.Wake(app, database) },
+	})
+	n.closing(databases.Close)
+	rows = table.New(table.Config{Source: databases, Invoker: caller{n.invoker}, Aside: n.enqueue, Log: c.Log})
+	p.services = append(p.services, p.secrets, stores, n.buckets, databases)
+	p.triggers = append(p.triggers, keys, objects, rows)
+	p.api = append(p.api, p.secrets, stores, n.buckets, databases)
+	return nil
+}
+
+// makeTriggers makes what turns the outside and time into calls.
+func (n *Node) makeTriggers(marks *engine.Bucket) {
+	p, c, calls, deployed := &n.parts, n.cfg, caller{n.invoker}, apps{n}
+	queues := queue.New(queue.Config{
+		Store: n.stores.queue, Dead: n.dead, Invoker: calls, Apps: deployed, Paused: marks, Authorize: p.grants, Logger: c.Log,
+	})
+	topics := topic.New(topic.Config{
+		Journal: n.stores.events, Store: n.stores.deliver, Dead: n.dead, Invoker: calls, Apps: deployed,
+		Records: marks, Secrets: p.secrets, Authorize: p.grants, Logger: c.Log,
+	})
+	streams := stream.New(stream.Config{Journal: n.stores.events, Dead: n.dead, Invoker: calls, Records: marks, Logger: c.Log})
+	n.schedules = cron.New(cron.Config{Records: marks, Acceptor: p.calls, Authorize: p.grants, Logger: c.Log})
+	n.hooks = webhook.New(webhook.Config{Acceptor: p.calls, Secrets: p.secrets, Logger: c.Log})
+	letters := dead.New(n.dead, map[string]dead.Revive{"function": p.calls.Revive, "queue": queues.Revive, "topic": topics.Revive}, p.grants)
+	p.destinations["queue"] = queues.SendTo
+	p.destinations["topic"] = topics.Send
+	p.destinations["function"] = n.callLater
+	p.resources = append(p.resources, queue.Declared{}, topic.Declared{Topics: topics})
+	p.triggers = append(p.triggers, queues, topics, streams, n.schedules, n.hooks)
+	p.api = append(p.api, n.telemetry, n.ledger, p.calls, queues, topics, n.schedules, letters, once.New(marks))
+}
+
+// makeAlerts makes the rules over metrics.
+func (n *Node) makeAlerts() (err error) {
+	n.alerts, err = alert.Open(alert.Config{
+		Dir: n.cfg.path("alerts"), Metrics: n.metrics, URL: url(n.listen.api), Authorizer: n.parts.grants, Log: n.cfg.Log,
+	})
+	if err != nil {
+		return err
+	}
+	n.parts.runs("alerts", n.alerts.Run)
+	n.parts.api = append(n.parts.api, n.alerts)
 	return nil
 }
 

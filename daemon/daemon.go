@@ -24,6 +24,7 @@ import (
 	"github.com/mayfly-cloud/mayfly/sandbox/process"
 	"github.com/mayfly-cloud/mayfly/service/bucket"
 	"github.com/mayfly-cloud/mayfly/telemetry"
+	"github.com/mayfly-cloud/mayfly/telemetry/alert"
 	"github.com/mayfly-cloud/mayfly/telemetry/prom"
 	"github.com/mayfly-cloud/mayfly/trigger"
 	"github.com/mayfly-cloud/mayfly/trigger/cron"
@@ -41,6 +42,7 @@ type Node struct {
 	tokens    *identity.Tokens
 	telemetry *telemetry.Store
 	metrics   *prom.Metrics
+	alerts    *alert.Alerts
 	ledger    *meter.Ledger
 	dead      *event.Dead
 	launcher  *process.Launcher

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 
 	"github.com/mayfly-cloud/mayfly"
@@ -78,9 +77,6 @@ func (n *Node) supported() manifest.Supported {
 	}
 	for _, t := range n.parts.triggers {
 		s.Triggers = append(s.Triggers, t.Kind())
-	}
-	if !slices.Contains(s.Triggers, mayfly.TriggerTopic) {
-		s.Without = append(s.Without, "topics", "webhooks") // nothing would carry their events
 	}
 	return s
 }

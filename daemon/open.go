@@ -21,6 +21,8 @@ type stores struct {
 	artifacts *artifact.Store
 	invoke    *event.Store // asynchronous calls
 	queue     *event.Store
+	deliver   *event.Store   // events on their way to subscriptions
+	events    *event.Journal // of all topics
 	dead      *event.Store
 }
 
@@ -49,12 +51,27 @@ func (n *Node) open(ctx context.Context) (err error) {
 		return err
 	})
 	g.Go(func() (err error) {
-		n.metrics, err = prom.Open(prom.Config{Dir: c.path("metrics"), Log: c.Log})
+		n.metrics, err = prom.Open(prom.Config{
+			Dir: c.path("metrics"), Version: c.Version, Authorizer: n.parts.grants, Log: c.Log,
+			Rules: func() (groups, alerts any) { return n.alerts.Prometheus() },
+		})
 		return err
 	})
 	g.Go(func() (err error) {
 		n.ledger, err = meter.Open(meter.Config{Dir: c.path("meter"), Tags: n.tags, Authorizer: n.parts.grants, Log: c.Log})
 		return err
+	})
+	g.Go(func() (err error) {
+		n.stores.deliver, err = n.openEvents(ctx, "DELIVER")
+		return err
+	})
+	g.Go(func() error {
+		log, err := n.engine.Log(ctx, "EVENTS")
+		if err != nil {
+			return err
+		}
+		n.stores.events = event.NewJournal(log, c.Log)
+		return n.stores.events.Open(ctx)
 	})
 	g.Go(func() (err error) {
 		n.stores.queue, err = n.openEvents(ctx, "QUEUE")

@@ -35,6 +35,9 @@ func (n *Node) subscribe() {
 	n.control.Subscribe("budgets", func(ctx context.Context, s *control.State) error {
 		return n.ledger.Apply(ctx, s.Manifests())
 	})
+	n.control.Subscribe("alerts", func(ctx context.Context, s *control.State) error {
+		return n.alerts.Apply(ctx, s.Manifests())
+	})
 	n.control.Subscribe("gateway", func(_ context.Context, s *control.State) error {
 		return n.gateway.Apply(n.routes(s))
 	})

@@ -36,6 +36,7 @@ type parts struct {
 	calls        *async.Calls
 	destinations trigger.Destinations
 	services     []service.Driver
+	resources    []control.Resource
 	triggers     []trigger.Driver
 	api          []api.Part
 	running      []running
@@ -131,6 +132,8 @@ func (n *Node) background() {
 	p.runs("metrics", n.metrics.Run)
 	p.runs("ledger", n.ledger.Run)
 	p.runs("queues' store", n.stores.queue.Run)
+	p.runs("deliveries' store", n.stores.deliver.Run)
+	p.runs("events' journal", n.stores.events.Run)
 	p.runs("control", n.control.Run)
 	p.runs("asynchronous calls' store", n.stores.invoke.Run)
 	p.runs("dead letters' store", n.stores.dead.Run)
@@ -152,6 +155,8 @@ func (n *Node) openControl() (err error) {
 	for _, s := range n.parts.services {
 		cfg.Resources = append(cfg.Resources, s)
 	}
+	cfg.Resources = append(cfg.Resources, n.parts.resources...)
+	cfg.Resources = append(cfg.Resources, planned{"alert", n.alerts.Check}, planned{"budget", n.ledger.CheckBudget})
 	cfg.Abandon = func([]*mayfly.Version) { n.pool.Keep(n.control.State().Live()) }
 	cfg.Supported = n.supported()
 	if n.control, err = control.New(cfg); err == nil {
@@ -159,6 +164,17 @@ func (n *Node) openControl() (err error) {
 	}
 	return err
 }
+
+// planned is a part of a manifest that is checked at plan and has nothing to
+// make.
+type planned struct {
+	kind  string
+	check func(*mayfly.Manifest) error
+}
+
+func (p planned) Kind() string                                    { return p.kind }
+func (p planned) Check(m *mayfly.Manifest) error                  { return p.check(m) }
+func (p planned) Apply(context.Context, []*mayfly.Manifest) error { return nil }
 
 // doors are the loopback ports that every sandbox has.
 func (n *Node) doors() []process.Door {

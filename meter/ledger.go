@@ -27,9 +27,9 @@ type Config struct {
 	Sheets []byte
 	// Prices is the sheet that is used where none is named. Default "lambda-x86".
 	Prices string
-	// Seconds is how long usage is kept by the second before it is kept by the
+	// BySecond is how long usage is kept by the second before it is kept by the
 	// hour. Default 48 h.
-	Seconds time.Duration
+	BySecond time.Duration
 
 	// Tags are the tags of a function, for costs by tag. Default: none.
 	Tags func(mayfly.AppName, mayfly.FunctionName) map[string]string
@@ -50,8 +50,8 @@ func (c Config) WithDefaults() Config {
 	if c.Prices == "" {
 		c.Prices = "lambda-x86"
 	}
-	if c.Seconds == 0 {
-		c.Seconds = 48 * time.Hour
+	if c.BySecond == 0 {
+		c.BySecond = 48 * time.Hour
 	}
 	return c
 }
@@ -380,7 +380,7 @@ func (l *Ledger) Run(ctx context.Context) error {
 
 // rollUp sums seconds that are old into hours.
 func (l *Ledger) rollUp(now time.Time) error {
-	before := now.Add(-l.cfg.Seconds).Truncate(time.Hour).Unix()
+	before := now.Add(-l.cfg.BySecond).Truncate(time.Hour).Unix()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	tx, err := l.db.Begin()

@@ -66,7 +66,7 @@ func groupingOf(by []string) (grouping, error) {
 }
 
 // Usage sums what calls used. Calls that ended before it was asked are in it.
-// Usage older than Config.Seconds is known by the hour, so that the ends of a
+// Usage older than Config.BySecond is known by the hour, so that the ends of a
 // query there count for whole hours.
 func (l *Ledger) Usage(ctx context.Context, q UsageQuery) ([]UsageRow, error) {
 	if err := l.commit(); err != nil {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	_ "github.com/aws/aws-lambda-go/lambda" // testdata/lambda is built from it
 	"go.uber.org/goleak"
 
 	"github.com/mayfly-cloud/mayfly"

@@ -20,12 +20,11 @@ import (
 
 // platform answers as the platform's API does, and keeps what was asked.
 type platform struct {
-	mu       sync.Mutex
-	asked    []string          // guarded by mu; "METHOD path body"
-	headers  []http.Header     // guarded by mu
-	store    map[string]string // guarded by mu
-	revision int               // guarded by mu
-	conns    map[string]bool   // guarded by mu
+	mu      sync.Mutex
+	asked   []string          // guarded by mu; "METHOD path body"
+	headers []http.Header     // guarded by mu
+	store   map[string]string // guarded by mu
+	conns   map[string]bool   // guarded by mu
 }
 
 func (p *platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {

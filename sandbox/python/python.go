@@ -75,7 +75,6 @@ func (d *Driver) starter(ctx context.Context, spec *sandbox.Spec) (*frame.Starte
 	s := d.newStarter(p, files)
 	if p == machine && d.cfg.Ahead > 0 {
 		s.Stock = frame.NewStock(frame.StockConfig[*frame.Worker]{Make: s.Anonymous, Memory: d.cfg.Ahead, Each: 16 * mayfly.MiB, Log: d.cfg.Log})
-		s.Stock.Open()
 		d.stock = s.Stock
 	}
 	d.starters[p.Path] = s
@@ -139,6 +138,9 @@ func (d *Driver) start(ctx context.Context, spec *sandbox.Spec, out sandbox.Outp
 	s, err := d.starter(ctx, spec)
 	if err != nil {
 		return nil, err
+	}
+	if s.Stock != nil {
+		defer s.Stock.Open() // where every version has its template, nothing need be started ahead
 	}
 	w, err := s.Start(ctx, spec, out, true)
 	if err == nil {

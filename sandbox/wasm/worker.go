@@ -43,8 +43,7 @@ func workerMain(cacheDir, secrets string) int {
 	runtime.GOMAXPROCS(1)   // one call at a time
 	debug.SetGCPercent(400) // the heap is small: linear memory lies outside
 	w := &worker{wire: newWire(socket(3)), cacheDir: cacheDir, secrets: secrets}
-	err := w.run()
-	if err != nil && err != io.EOF {
+	if err := w.run(); err != io.EOF {
 		fmt.Fprintln(os.Stderr, "wasm worker:", err)
 		return 1
 	}
@@ -69,6 +68,7 @@ type worker struct {
 	guest   *guest   // the next call's
 }
 
+// run serves until the socket ends, which is io.EOF.
 func (w *worker) run() error {
 	if err := w.begin(); err != nil {
 		return err

@@ -1,7 +1,7 @@
 package prom
 
 import (
-	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/common/model"
 
 	"github.com/mayfly-cloud/mayfly/telemetry"
 )
@@ -21,7 +21,7 @@ func (m *Metrics) all() []telemetry.Metric {
 	for _, f := range m.families {
 		for _, s := range f.series {
 			ls := s.labels.Map()
-			delete(ls, labels.MetricName)
+			delete(ls, model.MetricNameLabel)
 			metric := telemetry.Metric{Name: f.name, Help: f.help, Counter: f.kind == counter, Labels: ls, Value: s.value, Start: s.began}
 			if s.hist != nil {
 				metric.Hist = s.hist.dense()

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -95,7 +96,7 @@ func (m *Metrics) of(name, help string, k kind, names, values []string, now time
 		return nil
 	}
 	b := labels.NewScratchBuilder(len(names) + 1)
-	b.Add(labels.MetricName, name)
+	b.Add(model.MetricNameLabel, name)
 	for i, n := range names {
 		if values[i] != "" {
 			b.Add(n, values[i])

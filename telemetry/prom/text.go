@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 )
 
@@ -71,7 +72,7 @@ func writeSample(w *strings.Builder, name string, ls labels.Labels, le string, v
 	w.WriteString(name)
 	sep := byte('{')
 	ls.Range(func(l labels.Label) {
-		if l.Name == labels.MetricName {
+		if l.Name == model.MetricNameLabel {
 			return
 		}
 		w.WriteByte(sep)

@@ -226,12 +226,12 @@ func TestFiveThousandAtOneMinute(t *testing.T) {
 
 func TestHTTP(t *testing.T) {
 	a := &acceptor{}
-	r := triggertest.New(t, "", app(mayfly.Trigger{Schedule: "0 3 * * *", Name: "a"}, mayfly.Trigger{Schedule: "every 1h"}))
+	r := triggertest.New(t, "", app(mayfly.Trigger{Schedule: "17 3 * * *", Name: "a"}, mayfly.Trigger{Schedule: "every 1h"}))
 	d := newDriver(t, r, a)
 	d.tick(context.Background(), time.Now())
 	do := triggertest.Serve(t, mayfly.Caller{Kind: mayfly.CallerAdmin}, d.Register)
 	status, body := do("GET", "/v1/apps/app/schedules", "")
-	if status != 200 || strings.Count(body, `T03:00:00Z"`) != 5 || !strings.Contains(body, `"missed":"once"`) {
+	if status != 200 || strings.Count(body, `T03:17:00Z"`) != 5 || !strings.Contains(body, `"missed":"once"`) {
 		t.Error(status, body)
 	}
 	for body, want := range map[string]int{

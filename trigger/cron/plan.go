@@ -35,7 +35,7 @@ type Plan struct {
 	jitter time.Duration
 }
 
-var parser = cron.NewParser(cron.SecondOptional | cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor | cron.Extended | cron.DowOrDom)
+var parser = cron.MustNewParser(cron.SecondOptional | cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor | cron.Extended | cron.DowOrDom)
 
 // Parse reads a trigger's schedule and what qualifies it. It returns an Invalid
 // error that says which key is wrong and how to write it.

@@ -57,13 +57,13 @@ func text(s string) uintptr {
 	}
 	b := make([]byte, len(s)+1)
 	copy(b, s)
-	kept = b
+	kept = append(kept, b)
 	return uintptr(unsafe.Pointer(&b[0]))
 }
 
 var (
 	empty [1]byte
-	kept  []byte
+	kept  [][]byte // what the kernel may still read
 )
 
 func exitNow(code int) {

@@ -87,7 +87,12 @@ def initialise(w, out, rid, order):
 
 def become(w, out, rid, handler, shape):
     """Becomes a template; the rest happens in its children."""
-    from . import asgi, loop, template  # noqa: F401  what children need
+    from . import template
+
+    if shape in (load.ASYNC, load.ASGI):
+        from . import asgi, loop  # noqa: F401  what children need
+    elif shape == load.WSGI:
+        from . import wsgi  # noqa: F401
 
     reason = template.unsafe()
     w.send(wire.LOADED, rid, json.dumps({"shape": shape, "unsafe": reason}).encode())
