@@ -182,13 +182,13 @@ func (d *Driver) readCursor(ctx context.Context) (*cursor, error) {
 	return c, nil
 }
 
-func (c *cursor) note(ctx context.Context, r Records) (err error) {
+func (c *cursor) note(ctx context.Context, r Records) error {
 	if c.at == c.noted {
 		return nil
 	}
-	c.rev, err = r.Put(ctx, cursorKey, []byte(c.at.String()), c.rev)
+	rev, err := r.Put(ctx, cursorKey, []byte(c.at.String()), c.rev)
 	if err == nil {
-		c.noted, c.last = c.at, time.Now()
+		c.noted, c.rev, c.last = c.at, rev, time.Now()
 	}
 	return err
 }
