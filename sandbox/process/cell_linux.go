@@ -27,7 +27,8 @@ type cell struct {
 	pid     int      // of the init, on this machine
 	pidfd   int      // of the init
 	doors   []net.Listener
-	imaged  bool // the root is an image's
+	imaged  bool  // the root is an image's
+	parent  *cell // the template's, of a hollow cell; nil otherwise
 
 	names     net.PacketConn // where the cell asks for names
 	egress    *egress.Stack  // nil where the cell has no way out
@@ -38,6 +39,8 @@ type cell struct {
 	mu    sync.Mutex
 	spare []int // guarded by mu; unconnected sockets of the cell's network
 	freed bool  // guarded by mu
+	young int   // guarded by mu; hollow cells within this one
+	room  int   // guarded by mu; for how many the group's limits are
 }
 
 // sparesWanted is how many sockets a cell is asked for at once.
@@ -324,4 +327,7 @@ func (c *cell) end() {
 		}
 	}
 	c.nursery.freeUsers(c.users)
+	if c.parent != nil {
+		c.parent.leave()
+	}
 }

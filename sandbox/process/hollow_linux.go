@@ -49,7 +49,11 @@ func (c *Cell) make(ctx context.Context, a Assignment) error {
 
 func (c *Cell) build(ctx context.Context, template *cell, name string, a Assignment) error {
 	in := c.cell
-	var err error
+	in.parent = template
+	err := template.join(a)
+	if err != nil {
+		return err
+	}
 	if in.group, err = in.nursery.groups.newGroup(name); err != nil {
 		return err
 	}
@@ -79,6 +83,34 @@ func (c *Cell) build(ctx context.Context, template *cell, name string, a Assignm
 		c.namespaces = append(c.namespaces, f)
 	}
 	return nil
+}
+
+// leastRoom is for how many children a template's group has room at least.
+const leastRoom = 16
+
+// join makes room in a template's group for one more child. Children are in it
+// until they are attached to their own, which in a burst takes a while: without
+// room they would run at the speed of one and be killed for its memory. With
+// cgroups of version 1 the pages of their first moments count there for as long
+// as they live.
+func (c *cell) join(a Assignment) error {
+	const mostPids = 1 << 20 // the kernel refuses more than 4 million
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.young++
+	if c.young <= c.room {
+		return nil
+	}
+	c.room = max(leastRoom, 2*c.young)
+	return c.group.limit(a.Memory*mayfly.Bytes(1+c.room), min(a.Pids*(1+c.room), mostPids))
+}
+
+// leave takes a child off the count. The limits stay: another burst may come,
+// and to lower them has the kernel search for memory.
+func (c *cell) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.young--
 }
 
 // adopt checks that pid is in the cell and hands it to the init.

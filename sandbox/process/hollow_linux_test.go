@@ -181,3 +181,43 @@ func TestHollowEndsWithTemplate(t *testing.T) {
 	waitDone(t, p)
 	p.Close()
 }
+
+func TestTemplateHasRoomForItsChildren(t *testing.T) {
+	l := walledLauncher(t, Config{})
+	var out buffer
+	origin, _ := startTemplate(t, l, &out)
+	parent := origin.held.(*walled).cell
+	dir, file := parent.group.dir("memory"), "memory.limit_in_bytes"
+	if dir == "" {
+		t.Skip("the daemon may not limit memory here")
+	}
+	if parent.group.h.v2["memory"] {
+		file = "memory.max"
+	}
+	children := func() int {
+		parent.mu.Lock()
+		defer parent.mu.Unlock()
+		return parent.young
+	}
+	a := hollowAssignment(t)
+	var cells []*Cell
+	for range 3 {
+		c, err := origin.Hollow(t.Context(), a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cells = append(cells, c)
+	}
+	if got, least := mayfly.Bytes(read(dir, file)), 4*a.Memory; got < least {
+		t.Errorf("a template with three children may have %v; it and its children may have %v", got, least)
+	}
+	if n := children(); n != 3 {
+		t.Errorf("%d children are counted, want 3", n)
+	}
+	for _, c := range cells {
+		c.Close()
+	}
+	if n := children(); n != 0 {
+		t.Errorf("%d children are counted after their end", n)
+	}
+}
