@@ -84,8 +84,9 @@ func (a *API) humaConfig() huma.Config {
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer"}}
 	c.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaNamer())
 	c.Security = []map[string][]string{{"token": {}}}
-	c.DocsPath = ""     // its page loads scripts from elsewhere
-	c.SchemasPath = ""  // OpenAPI has them
+	c.DocsPath = ""    // its page loads scripts from elsewhere
+	c.SchemasPath = "" // OpenAPI has them
+	c.Transformers = append(c.Transformers, emptyLists)
 	c.CreateHooks = nil // no $schema member in replies
 	return c
 }

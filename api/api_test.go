@@ -60,14 +60,22 @@ func (part) Register(api huma.API) {
 		func(ctx context.Context, in *struct {
 			App   string `path:"app"`
 			Store string `path:"store" maxLength:"5"`
-		}) (*struct{ Body struct{ Who string } }, error) {
+		}) (*reply, error) {
 			if in.Store == "gone" {
 				return nil, mayfly.Errorf(mayfly.NotFound, "read "+in.Store, "it is gone")
 			}
-			out := &struct{ Body struct{ Who string } }{}
+			out := &reply{}
 			out.Body.Who = mayfly.CallerFrom(ctx).String()
 			return out, nil
 		})
+}
+
+type reply struct {
+	Body struct {
+		Who  string
+		List []string `json:"list"`
+		More []string `json:"more,omitempty"`
+	}
 }
 
 func newAPI(n *node) *API {
@@ -119,6 +127,13 @@ func TestEveryErrorIsAProblem(t *testing.T) {
 				t.Errorf("content type %q", kind)
 			}
 		})
+	}
+}
+
+func TestListsAreNeverNull(t *testing.T) {
+	w := do(newAPI(&node{}).Handler(), "GET", "/v1/apps/a/kv/here", "", admin...)
+	if got := strings.TrimSpace(w.Body.String()); got != `{"Who":"admin","list":[]}` {
+		t.Error(got)
 	}
 }
 

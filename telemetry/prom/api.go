@@ -381,5 +381,16 @@ const maxNotes = 10
 
 func resultOf(res *promql.Result, done func()) answer {
 	warnings, infos := res.Warnings.AsStrings("", maxNotes, maxNotes)
-	return answer{data: queryData{res.Value.Type(), res.Value}, warnings: warnings, infos: infos, done: done}
+	value := res.Value
+	switch v := value.(type) { // an empty result is [], as Prometheus says it
+	case promql.Matrix:
+		if v == nil {
+			value = promql.Matrix{}
+		}
+	case promql.Vector:
+		if v == nil {
+			value = promql.Vector{}
+		}
+	}
+	return answer{data: queryData{value.Type(), value}, warnings: warnings, infos: infos, done: done}
 }

@@ -3,6 +3,7 @@ package prom
 import (
 	"context"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -157,6 +158,22 @@ func asAdmin(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.ServeHTTP(w, r.WithContext(mayfly.WithCaller(r.Context(), mayfly.Caller{Kind: mayfly.CallerAdmin})))
 	})
+}
+
+func TestNothingIsAnEmptyList(t *testing.T) {
+	srv := httptest.NewServer(asAdmin(open(t, t.TempDir(), nil).API()))
+	defer srv.Close()
+	for _, path := range []string{"query?query=absent_metric", "query_range?query=absent_metric&start=0&end=60&step=10"} {
+		res, err := http.Get(srv.URL + "/api/v1/" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(res.Body)
+		res.Body.Close()
+		if !strings.Contains(string(body), `"result":[]`) {
+			t.Errorf("%s: %s", path, body)
+		}
+	}
 }
 
 func TestReopen(t *testing.T) {

@@ -2,9 +2,10 @@
 import type { JSX } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
 import { login, logout, request, token } from './api'
+import { Alerts } from './pages/alerts'
 import { Deploys } from './pages/apps'
 import { CostPage } from './pages/cost'
-import { BucketPage, Data, StorePage } from './pages/data'
+import { BucketPage, Data, DatabasePage, StorePage } from './pages/data'
 import { Doctor } from './pages/doctor'
 import { Dead, QueuePage, Queues, Schedules } from './pages/events'
 import { Function } from './pages/function'
@@ -13,6 +14,7 @@ import { Logs } from './pages/logs'
 import { ServiceMap } from './pages/map'
 import { Metrics } from './pages/metrics'
 import { Overview } from './pages/overview'
+import { TopicPage, Topics } from './pages/topics'
 import { Trace, Traces } from './pages/traces'
 import { Nothing } from './parts'
 import { go, location, match, onClick } from './router'
@@ -28,10 +30,12 @@ const pages: { path: string; title: string; key?: string; show: (p: Params) => J
   { path: '/map', title: 'Service map', key: 's', show: () => <ServiceMap /> },
   { path: '/explore', title: 'Metrics', key: 'm', show: () => <Metrics /> },
   { path: '/queues', title: 'Queues', key: 'q', show: () => <Queues /> },
+  { path: '/topics', title: 'Topics', key: 'e', show: () => <Topics /> },
   { path: '/dead', title: 'Dead letters', key: 'x', show: () => <Dead /> },
   { path: '/schedules', title: 'Schedules', key: 'c', show: () => <Schedules /> },
   { path: '/data', title: 'Data', key: 'd', show: () => <Data /> },
   { path: '/deploys', title: 'Deployments', key: 'p', show: () => <Deploys /> },
+  { path: '/alerts', title: 'Alerts', key: 'a', show: () => <Alerts /> },
   { path: '/cost', title: 'Cost', key: '$', show: () => <CostPage /> },
   { path: '/doctor', title: 'Doctor', key: 'h', show: () => <Doctor /> },
   { path: '/functions/:app/:name', title: 'Function', show: (p) => <Function app={p.app} name={p.name} /> },
@@ -39,6 +43,8 @@ const pages: { path: string; title: string; key?: string; show: (p: Params) => J
   { path: '/queues/:app/:name', title: 'Queue', show: (p) => <QueuePage app={p.app} name={p.name} /> },
   { path: '/dead/:app', title: 'Dead letters', show: (p) => <Dead app={p.app} /> },
   { path: '/data/:app/kv/:name', title: 'Store', show: (p) => <StorePage app={p.app} name={p.name} /> },
+  { path: '/topics/:app/:name', title: 'Topic', show: (p) => <TopicPage app={p.app} name={p.name} /> },
+  { path: '/data/:app/sql/:name', title: 'Database', show: (p) => <DatabasePage app={p.app} name={p.name} /> },
   { path: '/data/:app/bucket/:name', title: 'Bucket', show: (p) => <BucketPage app={p.app} name={p.name} /> },
 ]
 

@@ -20,6 +20,8 @@ app: shop
 kv: {carts: {}}
 queues: {mail: {attempts: 1}}
 buckets: {uploads: {}}
+databases: {main: {engine: sqlite, migrations: ./migrations}}
+topics: {order.created: {}}
 functions:
   hello:
     runtime: node
@@ -30,7 +32,7 @@ functions:
     runtime: node
     source: ./src
     handler: index.failing
-    on: [{queue: mail}]
+    on: [{queue: mail}, {topic: order.created}]
 `
 const code = `
 exports.handler = async (event) => { console.log('hello from the console test'); return { ok: true } }
@@ -45,6 +47,8 @@ before(async () => {
   mkdirSync(join(app, 'src'), { recursive: true })
   writeFileSync(join(app, 'mayfly.yaml'), manifest)
   writeFileSync(join(app, 'src', 'index.js'), code)
+  mkdirSync(join(app, 'migrations'))
+  writeFileSync(join(app, 'migrations', '001_orders.sql'), "create table orders (id integer primary key, what text); insert into orders (what) values ('a chair');")
   const file = join(dir, 'ready.json')
   const any = '127.0.0.1:0'
   node = spawn(binary, ['dev', app, '--data', join(dir, 'data'), '--gateway', any, '--api', any, '--s3', any, '--ready-file', file], { stdio: 'ignore' })
@@ -125,13 +129,28 @@ test('a dead letter is shown with its reason and redriven', { skip }, async () =
 })
 
 test('every page shows itself, and is accessible', { skip }, async () => {
-  for (const name of ['live', 'map', 'explore', 'queues', 'queues/shop/mail', 'schedules', 'data', 'data/shop/kv/carts', 'data/shop/bucket/uploads', 'deploys', 'cost', 'doctor']) {
+  for (const name of ['live', 'map', 'explore', 'queues', 'queues/shop/mail', 'topics', 'topics/shop/order.created', 'schedules', 'data', 'data/shop/kv/carts', 'data/shop/bucket/uploads', 'data/shop/sql/main', 'deploys', 'alerts', 'cost', 'doctor']) {
     await page.goto(ready.console + name)
     await page.waitForSelector('h1')
     await page.waitForSelector('[aria-busy]', { state: 'detached' })
     assert.equal(await page.locator('.problem:not(:empty)').count(), 0, `${name} shows a problem`)
     await look(name.replaceAll('/', '-'))
   }
+})
+
+test('a table of a database is opened', { skip }, async () => {
+  await page.goto(`${ready.console}data/shop/sql/main`)
+  await page.click('button:has-text("orders")')
+  await page.waitForSelector('td:has-text("a chair")')
+  await look('sql')
+})
+
+test('an event is published and shown', { skip }, async () => {
+  await page.goto(`${ready.console}topics/shop/order.created`)
+  await page.fill('#data', '{"n": 42}')
+  await page.click('button:has-text("Publish")')
+  await page.waitForSelector('td:has-text("42")')
+  await look('topic')
 })
 
 test('keys lead from page to page', { skip }, async () => {

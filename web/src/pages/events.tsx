@@ -73,8 +73,8 @@ export function Dead(props: { app?: string }) {
 function AppDead(props: { app: string }) {
   const base = `/v1/apps/${props.app}/dead-letters`
   const source = new URL(window.location.href).searchParams.get('source') ?? ''
-  const list = useData<{ dead_letters: Letter[] | null }>(`${base}${query({ source, limit: 200 })}`, 3000)
-  return <Load from={list}>{({ dead_letters: letters }) => !letters?.length ? <p class="quiet">App {props.app} has none.</p> : (
+  const list = useData<{ dead_letters: Letter[] }>(`${base}${query({ source, limit: 200 })}`, 3000)
+  return <Load from={list}>{({ dead_letters: letters }) => letters.length === 0 ? <p class="quiet">App {props.app} has none.</p> : (
     <>
       <Action run={() => request('POST', `${base}/redrive${query({ source })}`, {})} done={list.reload} confirm={`Try all ${letters.length} again?`}>Redrive all</Action>
       <Table label={`Dead letters of ${props.app}`} head={['Died', 'From', 'Reason', 'Error', 'Attempts', 'Body', '']}>
@@ -97,8 +97,8 @@ export function Schedules() {
 
 function AppSchedules(props: { app: string }) {
   const base = `/v1/apps/${props.app}/schedules`
-  const list = useData<{ schedules: Schedule[] | null }>(base, 5000)
-  return <Load from={list}>{({ schedules }) => !schedules?.length ? <p class="quiet">App {props.app} has no schedules.</p> : (
+  const list = useData<{ schedules: Schedule[] }>(base, 5000)
+  return <Load from={list}>{({ schedules }) => schedules.length === 0 ? <p class="quiet">App {props.app} has no schedules.</p> : (
     <Table label={`Schedules of ${props.app}`} head={['Function', 'Schedule', 'Zone', 'Missed', 'Next', '']}>
       {schedules.map((s) => (
         <tr key={s.function + s.name}>

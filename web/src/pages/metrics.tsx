@@ -10,7 +10,7 @@ const questions: [name: string, expr: string][] = [
   ['Calls per second', 'sum by (function) (rate(faas_invocations_total[1m]))'],
   ['Errors per second', 'sum by (function) (rate(faas_errors_total[1m]))'],
   ['Cold starts per minute', 'sum by (function) (rate(faas_coldstarts_total[1m])) * 60'],
-  ['p99 seconds', 'histogram_quantile(0.99, sum by (le, function) (rate(faas_invoke_duration_seconds_bucket[5m])))'],
+  ['p99 seconds', 'histogram_quantile(0.99, sum by (function) (rate(faas_invoke_duration_seconds[5m])))'],
   ['Instances', 'sum by (function, state) (mayfly_instances)'],
 ]
 
