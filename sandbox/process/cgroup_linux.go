@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mayfly-cloud/mayfly"
-	"github.com/mayfly-cloud/mayfly/sandbox"
 )
 
 // memoryPerCPU is how much memory a whole processor goes with, as in Lambda
@@ -124,7 +123,7 @@ var wantedControllers = []string{"memory", "cpu", "pids"}
 
 // bound limits the memory of all cells together.
 func (h *hierarchies) bound(memory mayfly.Bytes) error {
-	node := &group{h, ""}
+	node := &group{h: h}
 	dir := node.dir("memory")
 	if dir == "" || memory <= 0 {
 		return nil
@@ -211,37 +210,22 @@ func put(dir, file, value string) error {
 	return os.WriteFile(filepath.Join(dir, file), []byte(value), 0)
 }
 
-// read is a number in a group's file; 0 where it cannot be read.
-func read(dir, file string) int64 {
-	b, err := os.ReadFile(filepath.Join(dir, file))
-	if err != nil {
-		return 0
-	}
-	n, _ := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
-	return n
-}
-
 // readKey is the number after key in a file of lines "key number".
 func readKey(dir, file, key string) int64 {
 	b, _ := os.ReadFile(filepath.Join(dir, file))
-	for line := range strings.Lines(string(b)) {
-		if v, ok := strings.CutPrefix(line, key+" "); ok {
-			n, _ := strconv.ParseInt(strings.TrimSpace(v), 10, 64)
-			return n
-		}
-	}
-	return 0
+	return keyed(b, key+" ")
 }
 
 // group is one cell's cgroup in every hierarchy.
 type group struct {
-	h    *hierarchies
-	name string
+	h        *hierarchies
+	name     string
+	counters counters
 }
 
 // newGroup makes a cell's folders.
 func (h *hierarchies) newGroup(name string) (*group, error) {
-	g := &group{h, name}
+	g := &group{h: h, name: name}
 	for _, dir := range g.dirs() {
 		if err := makeGroup(dir); err != nil {
 			g.remove()
@@ -366,19 +350,6 @@ func (g *group) freeze(on bool) error {
 	return put(dir, "freezer.state", map[bool]string{true: "FROZEN", false: "THAWED"}[on])
 }
 
-// usage reads what the cell used.
-func (g *group) usage() (u sandbox.Usage) {
-	if dir := g.dir("memory"); g.h.v2["memory"] {
-		u.Memory, u.MemoryPeak = mayfly.Bytes(read(dir, "memory.current")), mayfly.Bytes(read(dir, "memory.peak"))
-	} else if dir != "" {
-		u.Memory, u.MemoryPeak = mayfly.Bytes(read(dir, "memory.usage_in_bytes")), mayfly.Bytes(read(dir, "memory.max_usage_in_bytes"))
-	}
-	if dir := g.unified(); dir != "" {
-		u.CPU = time.Duration(readKey(dir, "cpu.stat", "usage_usec")) * time.Microsecond
-	}
-	return u
-}
-
 // killedForMemory reports whether the kernel ended a process of the cell for
 // its memory limit.
 func (g *group) killedForMemory() bool {
@@ -394,6 +365,7 @@ func (g *group) killedForMemory() bool {
 
 // remove frees the cell's folders; its processes are gone.
 func (g *group) remove() error {
+	g.counters.close()
 	var errs []error
 	for _, dir := range g.dirs() {
 		errs = append(errs, removeGroup(dir))

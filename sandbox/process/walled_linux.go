@@ -215,7 +215,7 @@ func (h *walled) usage() sandbox.Usage {
 	if h.gone {
 		return h.last
 	}
-	u := h.cell.group.usage()
+	u := h.cell.group.recentUsage()
 	if u.CPU == 0 || u.Memory == 0 { // no cgroup counts it: the program alone
 		own := usageOf(h.host, sandbox.Usage{})
 		u.CPU, u.Memory, u.MemoryPeak = cmp.Or(u.CPU, own.CPU), cmp.Or(u.Memory, own.Memory), cmp.Or(u.MemoryPeak, own.MemoryPeak)
