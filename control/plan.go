@@ -3,9 +3,11 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/artifact"
@@ -144,19 +146,34 @@ func (c *Control) check(doc *manifest.Document) error {
 					continue
 				}
 				if err := d.Check(m, name, t); err != nil {
-					said = append(said, manifest.Problem{Path: fmt.Sprintf("functions.%s.on[%d]", name, i), Message: mayfly.MessageOf(err)})
+					said = append(said, problem(fmt.Sprintf("functions.%s.on[%d]", name, i), err))
 				}
 			}
 		}
 	}
 	for _, r := range c.cfg.Resources {
 		for _, err := range unjoin(r.Check(m)) {
-			said = append(said, manifest.Problem{Message: mayfly.MessageOf(err)})
+			said = append(said, problem("", err))
 		}
 	}
 	problems = append(problems, doc.Place(said)...)
 	problems.Sort()
 	return problems.Err()
+}
+
+// problem is an error about the value at path; where that is empty, the
+// operation of the error is the path, as databases.main.quota.
+func problem(path string, err error) manifest.Problem {
+	var e *mayfly.Error
+	if !errors.As(err, &e) {
+		return manifest.Problem{Path: path, Message: mayfly.MessageOf(err)}
+	}
+	bare := *e
+	bare.Op = ""
+	if path == "" {
+		path, _, _ = strings.Cut(e.Op, ": ")
+	}
+	return manifest.Problem{Path: path, Message: bare.Error()}
 }
 
 // unjoin takes apart what errors.Join made.

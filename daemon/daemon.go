@@ -129,6 +129,11 @@ func (n *Node) Control() *control.Control { return n.control }
 // Telemetry is what happened.
 func (n *Node) Telemetry() *telemetry.Store { return n.telemetry }
 
+// OnSecret calls fn after each change of a secret, until stop. fn must be quick.
+func (n *Node) OnSecret(fn func()) (stop func()) {
+	return n.engine.Index().Watch("secrets.", func(engine.Change) { fn() })
+}
+
 // Run serves until ctx ends, then drains: health checks fail, calls under way
 // are answered, instances stop. It returns when every goroutine has ended.
 func (n *Node) Run(ctx context.Context) error {

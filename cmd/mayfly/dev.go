@@ -55,6 +55,9 @@ type developer struct {
 	dir  string
 	node *daemon.Node
 
+	deploying sync.Mutex
+	failed    bool // guarded by deploying; of the last deploy
+
 	mu  sync.Mutex
 	out io.Writer // guarded by mu
 }
@@ -74,6 +77,8 @@ func (d *developer) begin(ctx context.Context, n *daemon.Node) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	stop := n.OnSecret(func() { go d.mend(ctx) })
+	context.AfterFunc(ctx, stop) // when the node stops
 	go func() {
 		if err := watch(ctx, d.dir, func(paths []string) { d.deploy(ctx, paths) }); err != nil {
 			d.say("changes are not seen (%v); restart mayfly dev after a save", err)
@@ -82,8 +87,21 @@ func (d *developer) begin(ctx context.Context, n *daemon.Node) error {
 	return nil
 }
 
+// mend tries again what failed, now that a secret changed: it may have been
+// the missing one.
+func (d *developer) mend(ctx context.Context) {
+	d.deploying.Lock()
+	failed := d.failed
+	d.deploying.Unlock()
+	if failed {
+		d.deploy(ctx, nil)
+	}
+}
+
 // deploy makes the folder live and says how long that took.
 func (d *developer) deploy(ctx context.Context, saved []string) {
+	d.deploying.Lock()
+	defer d.deploying.Unlock()
 	began := time.Now()
 	r, err := d.node.Control().Deploy(mayfly.WithCaller(ctx, mayfly.Caller{Kind: mayfly.CallerAdmin}), control.Local(d.dir), control.Options{
 		Lenient: true,
@@ -94,6 +112,7 @@ func (d *developer) deploy(ctx context.Context, saved []string) {
 		},
 	})
 	took := time.Since(began).Round(time.Millisecond)
+	d.failed = err != nil
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
