@@ -5,8 +5,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +21,11 @@ import (
 // memoryPerCPU is how much memory a whole processor goes with, as in Lambda
 // (docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html).
 const memoryPerCPU = 1769 * mayfly.MiB
+
+// groupPrefix begins the names of a node's folders. The node's name follows,
+// and after a dot one of each run: the keeper of a daemon that was killed
+// removes its folders while the next daemon may already make its own.
+const groupPrefix = "mayfly-"
 
 // hierarchies says where this machine's cgroups are and who holds what. The
 // unified (v2) hierarchy, where it is mounted, freezes, kills and counts
@@ -35,6 +42,14 @@ func (h *hierarchies) has(controller string) bool {
 	return v1 || h.v2[controller]
 }
 
+// folders are this node's in every hierarchy.
+func (h *hierarchies) folders() (dirs []string) {
+	if h.unified != "" {
+		dirs = append(dirs, h.unified)
+	}
+	return slices.AppendSeq(dirs, maps.Values(h.v1))
+}
+
 // freezer is the v1 folder that processes are frozen in, "" where v2 does it.
 func (h *hierarchies) freezer() string {
 	if h.unified != "" {
@@ -45,20 +60,20 @@ func (h *hierarchies) freezer() string {
 
 // findHierarchies makes this node's folders wherever the daemon may. It never
 // fails: what cannot be used is absent.
-func findHierarchies(node string, unified bool) *hierarchies {
+func findHierarchies(run string, unified bool) *hierarchies {
 	h := &hierarchies{v2: map[string]bool{}, v1: map[string]string{}}
 	own := ownGroups()
 	for _, m := range cgroupMounts() {
 		if m.unified {
 			if unified {
-				h.useUnified(m.dir, own[""], node)
+				h.useUnified(m.dir, own[""], run)
 			}
 			continue
 		}
 		for _, c := range m.controllers {
 			switch c {
 			case "memory", "cpu", "pids", "freezer":
-				if dir := filepath.Join(m.dir, "mayfly-"+node); makeGroup(dir) == nil {
+				if dir := filepath.Join(m.dir, groupPrefix+run); makeGroup(dir) == nil {
 					h.v1[c] = dir
 				}
 			}
@@ -73,7 +88,7 @@ func findHierarchies(node string, unified bool) *hierarchies {
 
 // useUnified makes this node's v2 folder where it grants most controllers:
 // below the root, beside the daemon's own group, or below that.
-func (h *hierarchies) useUnified(root, own, node string) {
+func (h *hierarchies) useUnified(root, own, run string) {
 	own = filepath.Join(root, own)
 	var best string
 	for _, parent := range []string{root, filepath.Dir(own), own} {
@@ -84,7 +99,7 @@ func (h *hierarchies) useUnified(root, own, node string) {
 			stepDown(own)
 		}
 		enable(parent)
-		dir := filepath.Join(parent, "mayfly-"+node)
+		dir := filepath.Join(parent, groupPrefix+run)
 		if makeGroup(dir) != nil {
 			continue
 		}
@@ -254,12 +269,10 @@ func (g *group) unified() string {
 	return filepath.Join(g.h.unified, g.name)
 }
 
-func (g *group) dirs() (dirs []string) {
-	if u := g.unified(); u != "" {
-		dirs = append(dirs, u)
-	}
-	for _, d := range g.h.v1 {
-		dirs = append(dirs, filepath.Join(d, g.name))
+func (g *group) dirs() []string {
+	dirs := g.h.folders()
+	for i, d := range dirs {
+		dirs[i] = filepath.Join(d, g.name)
 	}
 	return dirs
 }
@@ -375,8 +388,7 @@ func (g *group) remove() error {
 
 // remove frees this node's folders, which hold no cells any more.
 func (h *hierarchies) remove() {
-	removeGroup(h.unified)
-	for _, dir := range h.v1 {
+	for _, dir := range h.folders() {
 		removeGroup(dir)
 	}
 }
@@ -395,7 +407,10 @@ func sweepGroups(node string) error {
 			parents = append(parents, filepath.Dir(filepath.Dir(group)))
 		}
 		for _, parent := range parents {
-			errs = append(errs, sweepGroup(filepath.Join(parent, "mayfly-"+node)))
+			runs, _ := filepath.Glob(filepath.Join(parent, groupPrefix+node+".*"))
+			for _, dir := range runs {
+				errs = append(errs, sweepGroup(dir))
+			}
 		}
 	}
 	return errors.Join(errs...)

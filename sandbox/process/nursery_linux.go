@@ -120,6 +120,7 @@ func (n *nursery) startCells(ctx context.Context) error {
 	var w shim.Writer
 	w.Text(n.groups.freezer())
 	w.Text(n.groups.unified)
+	w.Texts(n.groups.folders())
 	w.Text(n.base.dir)
 	w.Uint(uint64(len(mounts)))
 	for _, m := range mounts {

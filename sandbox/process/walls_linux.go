@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -24,7 +25,8 @@ import (
 // walls makes cells. What the machine allows is found out at first use.
 type walls struct {
 	cfg    Config
-	node   string // names this node's cgroups
+	node   string // names this node's cgroups of any run
+	groups string // names those of this one
 	wanted chan struct{}
 
 	// For tests.
@@ -62,6 +64,7 @@ func newWalls(cfg Config) (*walls, error) {
 	h := fnv.New32a()
 	h.Write([]byte(cfg.Dir))
 	w := &walls{cfg: cfg, node: fmt.Sprintf("%s-%08x", cfg.Node, h.Sum32()), wanted: make(chan struct{}, 1)}
+	w.groups = fmt.Sprintf("%s.%08x", w.node, rand.Uint32())
 	if cfg.Walls == WallsNone {
 		return w, nil
 	}
@@ -115,11 +118,11 @@ func (w *walls) build() (why string, err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), buildTime)
 	defer cancel()
-	groups := findHierarchies(w.node, !w.v1)
+	groups := findHierarchies(w.groups, !w.v1)
 	if err = w.breed(ctx, groups); err != nil && groups.unified != "" {
 		// A group may be writable and still not take processes.
 		w.shut()
-		if w.breed(ctx, findHierarchies(w.node, false)) == nil {
+		if w.breed(ctx, findHierarchies(w.groups, false)) == nil {
 			err = nil
 		}
 	}

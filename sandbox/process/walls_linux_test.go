@@ -94,7 +94,7 @@ type leftovers struct{ groups, mounts, processes, files int }
 func countLeftovers(t testing.TB, l *Launcher) (n leftovers) {
 	t.Helper()
 	for _, m := range cgroupMounts() {
-		found, _ := filepath.Glob(filepath.Join(m.dir, "mayfly-"+l.walls.node, "c[0-9]*"))
+		found, _ := filepath.Glob(filepath.Join(m.dir, groupPrefix+l.walls.node+".*", "c[0-9]*"))
 		n.groups += len(found)
 	}
 	n.mounts = strings.Count(readAll(t, "/proc/self/mounts"), "\n")
@@ -242,7 +242,8 @@ func TestKilledDaemon(t *testing.T) {
 	for _, v1 := range []bool{false, true} {
 		t.Run("v1="+strconv.FormatBool(v1), func(t *testing.T) {
 			dir := t.TempDir()
-			walledLauncher(t, Config{Dir: dir}).Close()
+			before := walledLauncher(t, Config{Dir: dir})
+			before.Close()
 			daemon := exec.Command("/proc/self/exe")
 			daemon.Env = append(os.Environ(), "PROBE=daemon", "DIR="+dir, "V1="+strconv.FormatBool(v1))
 			daemon.Stderr = os.Stderr
@@ -266,6 +267,8 @@ func TestKilledDaemon(t *testing.T) {
 			for _, pid := range pids {
 				eventually(t, "process "+strconv.Itoa(pid)+" ends", func() bool { return !running(pid) })
 			}
+			groups := filepath.Join("/sys/fs/cgroup", "*", groupPrefix+before.walls.node+".*")
+			eventually(t, "the cgroups are removed", func() bool { left, _ := filepath.Glob(groups); return len(left) == 0 })
 			l, err := New(Config{Dir: dir})
 			if err != nil {
 				t.Fatal(err)

@@ -19,7 +19,7 @@ func (s *server) tree(msg Reader) {
 
 // nursery forks the nursery, whose socket is the first descriptor.
 func (s *server) nursery(msg Reader, fds []int) {
-	s.freezer, s.unified = msg.Text(), msg.Text()
+	s.freezer, s.unified, s.groups = msg.Text(), msg.Text(), msg.Texts()
 	pid, pidfd, errno := fork(syscall.CLONE_NEWNS, -1)
 	if errno != 0 {
 		s.fail("fork nursery", errno)
@@ -181,6 +181,29 @@ func (s *server) release() {
 	}
 	for _, name := range list(s.freezer) {
 		write(s.freezer+"/"+name+"/freezer.state", "THAWED")
+	}
+}
+
+// clear removes this node's cgroups as their processes end, which a daemon
+// that was killed could not. It gives up after some seconds.
+func (s *server) clear() {
+	const tries, pause = 1000, 5e6 // ns
+	for range tries {
+		left := false
+		for _, dir := range s.groups {
+			for _, name := range list(dir) {
+				if len(name) > 1 && name[0] == 'c' && name[1] >= '0' && name[1] <= '9' { // a cell's, not the kernel's
+					rmdir(dir + "/" + name)
+				}
+			}
+			errno := rmdir(dir)
+			left = left || errno != 0 && errno != syscall.ENOENT
+		}
+		if !left {
+			return
+		}
+		wait := syscall.Timespec{Nsec: pause}
+		raw(syscall.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&wait)), 0)
 	}
 }
 

@@ -37,12 +37,13 @@ const (
 // server is the loop of one process. It is used by one thread.
 type server struct {
 	role    role
-	signals int    // a signalfd for SIGCHLD; -1 in keeper and nursery
-	freezer string // keeper: the v1 freezer folder of this node's cells, "" without
-	unified string // keeper: their v2 folder
-	program int    // init: process id of the program in this pid namespace, 0 before it
-	early   []exit // init: ends of processes that may be adopted yet
-	uid     int    // init: the program's user and group, as the cell sees them
+	signals int      // a signalfd for SIGCHLD; -1 in keeper and nursery
+	freezer string   // keeper: the v1 freezer folder of this node's cells, "" without
+	unified string   // keeper: their v2 folder
+	groups  []string // keeper: the folders of all hierarchies
+	program int      // init: process id of the program in this pid namespace, 0 before it
+	early   []exit   // init: ends of processes that may be adopted yet
+	uid     int      // init: the program's user and group, as the cell sees them
 	gid     int
 	own     int // init: its own user
 }
@@ -102,11 +103,12 @@ func (s *server) handle(msg Reader, fds []int) {
 }
 
 // leave ends the process. Where it is an init, the kernel ends its cell. The
-// keeper, whose end ends nursery and inits, first makes sure that none of them
-// is kept from dying by a freezer.
+// keeper, the last to go, first makes sure that no other is kept from dying by a
+// freezer, and removes their cgroups.
 func (s *server) leave() {
 	if s.role == keeper {
 		s.release()
+		s.clear()
 	}
 	exitNow(0)
 }

@@ -19,6 +19,7 @@ const (
 
 const (
 	atFDCWD     = ^uintptr(99) // -100
+	atRemoveDir = 0x200
 	atEmptyPath = 0x1000
 	atRecursive = 0x8000
 
@@ -102,6 +103,11 @@ func mkdir(path string, mode uint32) syscall.Errno {
 	if errno == syscall.EEXIST {
 		return 0
 	}
+	return errno
+}
+
+func rmdir(path string) syscall.Errno {
+	_, errno := raw(syscall.SYS_UNLINKAT, atFDCWD, text(path), atRemoveDir)
 	return errno
 }
 
