@@ -131,7 +131,7 @@ func (n *Node) openEvents(ctx context.Context, family string) (*event.Store, err
 func (n *Node) openLauncher(doors []process.Door) (err error) {
 	n.launcher, err = process.New(process.Config{
 		Dir: n.cfg.path("run"), Bundles: n.stores.artifacts.Bundles(), Node: nodeID(n.cfg.Data),
-		Doors: doors, Walls: n.cfg.Walls, Memory: n.cfg.Memory, Log: n.cfg.Log,
+		Doors: doors, Walls: n.cfg.Walls, Memory: n.cfg.Memory, Egress: refusals{n.telemetry}, Log: n.cfg.Log,
 	})
 	if err == nil {
 		n.closing(n.launcher.Close)
