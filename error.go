@@ -1,6 +1,7 @@
 package mayfly
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -153,6 +154,21 @@ func (e *FunctionError) Error() string {
 		return e.Type
 	}
 	return e.Type + ": " + e.Message
+}
+
+// Body is e as the body of a failed call. It has all three members, since
+// readers expect them; a process that exited has no trace.
+func (e *FunctionError) Body() []byte {
+	shown := *e
+	if shown.Trace == nil {
+		shown.Trace = []string{}
+	}
+	b, _ := json.Marshal(struct {
+		Type    string   `json:"errorType"`
+		Message string   `json:"errorMessage"`
+		Trace   []string `json:"stackTrace"`
+	}(shown))
+	return b
 }
 
 // Problem is the body of every error that the platform answers, RFC 9457 with

@@ -135,6 +135,7 @@ func (a *API) Handler() http.Handler {
 	top.HandleFunc("GET /openapi.json", a.mux.ServeHTTP)
 	top.HandleFunc("GET /openapi.yaml", a.mux.ServeHTTP)
 	guarded := a.authenticated(a.known(a.mux))
+	top.Handle("/v1", guarded)
 	top.Handle("/v1/", guarded)
 	for pattern := range a.cfg.Raw {
 		top.Handle(pattern, guarded)
@@ -148,7 +149,12 @@ func (a *API) Handler() http.Handler {
 // authenticated asks for the token.
 func (a *API) authenticated(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		who, err := a.cfg.Tokens.Verify(bearer(r))
+		token := bearer(r)
+		if token == "" {
+			writeProblem(w, mayfly.Errorf(mayfly.Unauthorized, "", "this needs a token: send it as Authorization: Bearer TOKEN"))
+			return
+		}
+		who, err := a.cfg.Tokens.Verify(token)
 		if err != nil {
 			writeProblem(w, err)
 			return

@@ -76,6 +76,7 @@ func (a *API) registerApps() {
 	huma.Register(a.huma, op("get-app", http.MethodGet, "/v1/apps/{app}", "An app: its manifest, aliases and deploys", "apps"), a.getApp)
 	huma.Register(a.huma, op("remove-app", http.MethodDelete, "/v1/apps/{app}", "Remove an app; the data of its services stays", "apps"), a.removeApp)
 	huma.Register(a.huma, op("list-functions", http.MethodGet, "/v1/functions", "The functions of all apps", "functions"), a.listFunctions)
+	huma.Register(a.huma, op("list-app-functions", http.MethodGet, "/v1/apps/{app}/functions", "The functions of an app", "functions"), a.listAppFunctions)
 	huma.Register(a.huma, op("get-function", http.MethodGet, "/v1/apps/{app}/functions/{function}", "A function as it is live", "functions"), a.getFunction)
 	huma.Register(a.huma, op("list-versions", http.MethodGet, "/v1/apps/{app}/functions/{function}/versions", "A function's versions, the newest first", "functions"), a.listVersions)
 	huma.Register(a.huma, op("promote", http.MethodPost, "/v1/apps/{app}/functions/{function}/promote", "Send all or some of the calls to a version", "functions"), a.promote)
@@ -109,15 +110,35 @@ func (a *API) listFunctions(context.Context, *struct{}) (*functionsOutput, error
 	out.Body.Functions = []FunctionInfo{}
 	s := a.cfg.Deploys.State()
 	for _, app := range s.Apps() {
-		for _, fn := range slices.Sorted(maps.Keys(app.Live)) {
-			info, err := functionInfo(s, app, fn)
-			if err != nil {
-				return nil, err
-			}
-			out.Body.Functions = append(out.Body.Functions, info)
+		infos, err := functionInfos(s, app)
+		if err != nil {
+			return nil, err
 		}
+		out.Body.Functions = append(out.Body.Functions, infos...)
 	}
 	return out, nil
+}
+
+func (a *API) listAppFunctions(_ context.Context, in *AppPath) (*functionsOutput, error) {
+	s := a.cfg.Deploys.State()
+	app, err := s.App(in.App)
+	if err != nil {
+		return nil, err
+	}
+	out := &functionsOutput{}
+	out.Body.Functions, err = functionInfos(s, app)
+	return out, err
+}
+
+func functionInfos(s *control.State, app *control.App) (infos []FunctionInfo, err error) {
+	for _, fn := range slices.Sorted(maps.Keys(app.Live)) {
+		info, err := functionInfo(s, app, fn)
+		if err != nil {
+			return nil, err
+		}
+		infos = append(infos, info)
+	}
+	return infos, nil
 }
 
 func (a *API) getFunction(_ context.Context, in *FunctionPath) (*functionOutput, error) {

@@ -113,13 +113,16 @@ func (a *API) run(ctx context.Context, req *invoke.Request) (*callOutput, error)
 		if ferr.Type == mayfly.ErrorTypeTimeout {
 			out.Error, out.Status = string(mayfly.Timeout), mayfly.Timeout.HTTPStatus()
 		}
-		out.Body, _ = json.Marshal(ferr)
+		out.Body = ferr.Body()
 	case err != nil:
 		return nil, err
 	case res.Body != nil:
 		defer res.Body.Close()
-		if out.Body, err = io.ReadAll(io.LimitReader(res.Body, int64(mayfly.MaxEvent))); err != nil {
+		if out.Body, err = io.ReadAll(io.LimitReader(res.Body, int64(mayfly.MaxEvent)+1)); err != nil {
 			return nil, err
+		}
+		if len(out.Body) > int(mayfly.MaxEvent) {
+			return nil, mayfly.Errorf(mayfly.TooLarge, "", "the reply has more than %s; the gateway streams it: POST /_fn/%s/%s", mayfly.MaxEvent, req.App, req.Function)
 		}
 		out.ContentType = "application/octet-stream"
 	default:

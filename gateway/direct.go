@@ -105,7 +105,6 @@ func (g *Gateway) callDirect(w http.ResponseWriter, r *http.Request, req *invoke
 // writeFunctionError is the body that Lambda's Invoke gives for a failed
 // function; the header tells it from a result.
 func writeFunctionError(w http.ResponseWriter, e *mayfly.FunctionError) {
-	body, _ := json.Marshal(e)
 	status := mayfly.FunctionFailed.HTTPStatus()
 	w.Header().Set(ErrorHeader, string(mayfly.FunctionFailed))
 	if e.Type == mayfly.ErrorTypeTimeout {
@@ -114,5 +113,5 @@ func writeFunctionError(w http.ResponseWriter, e *mayfly.FunctionError) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n'))
+	_, _ = w.Write(append(e.Body(), '\n'))
 }

@@ -94,12 +94,16 @@ func appendCookies(b []byte, lines []string) []byte {
 }
 
 // appendHeaders writes names in lower case and joins values by a comma, as
-// payload 2.0 does. Cookies travel apart.
+// payload 2.0 does. Cookies travel apart. The x-forwarded headers, by which
+// frameworks know the client's address and scheme, are the gateway's own: a
+// client could say anything in them.
 func appendHeaders(b []byte, r *http.Request) []byte {
 	b = append(b, `{"host":`...)
 	b = appendString(b, r.Host)
+	b = appendForwarded(b, r)
 	for name, values := range r.Header {
-		if name == "Cookie" {
+		switch name {
+		case "Cookie", "X-Forwarded-For", "X-Forwarded-Port", "X-Forwarded-Proto":
 			continue
 		}
 		b = append(b, ',', '"')
@@ -117,6 +121,23 @@ func appendHeaders(b []byte, r *http.Request) []byte {
 		b = append(b, '"')
 	}
 	return append(b, '}')
+}
+
+func appendForwarded(b []byte, r *http.Request) []byte {
+	proto, port := "http", "80"
+	if r.TLS != nil {
+		proto, port = "https", "443"
+	}
+	if i := strings.LastIndexByte(r.Host, ':'); i >= 0 && !strings.HasSuffix(r.Host, "]") {
+		port = r.Host[i+1:]
+	}
+	b = append(b, `,"x-forwarded-for":`...)
+	b = appendString(b, clientIP(r))
+	b = append(b, `,"x-forwarded-port":`...)
+	b = appendString(b, port)
+	b = append(b, `,"x-forwarded-proto":"`...)
+	b = append(b, proto...)
+	return append(b, '"')
 }
 
 // appendLower appends a header's name; net/http lets only token characters

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -77,6 +76,9 @@ func (g *Gateway) describe(h http.Header, inv *mayfly.Invocation) {
 	if inv.Cold {
 		h.Set("X-Mayfly-Cold", "true")
 	}
+	if len(inv.Phases) == 0 {
+		return
+	}
 	var b strings.Builder
 	for i, p := range inv.Phases {
 		if i > 0 {
@@ -94,22 +96,35 @@ func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request, limit mayfly.
 	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
 		return nil, nil
 	}
+	in := &patient{r: r.Body, rc: http.NewResponseController(w), stall: g.cfg.Stall}
 	if r.ContentLength > int64(limit) {
+		refuse(r, in)
 		return nil, tooLarge(limit)
 	}
 	var buf bytes.Buffer
 	if r.ContentLength > 0 {
 		buf.Grow(int(r.ContentLength) + bytes.MinRead)
 	}
-	_, err := buf.ReadFrom(&patient{r: http.MaxBytesReader(w, r.Body, int64(limit)), rc: http.NewResponseController(w), stall: g.cfg.Stall})
-	var over *http.MaxBytesError
+	_, err := buf.ReadFrom(io.LimitReader(in, int64(limit)+1))
 	switch {
-	case errors.As(err, &over):
-		return nil, tooLarge(limit)
 	case err != nil:
 		return nil, mayfly.Errorf(mayfly.Invalid, "", "the request's body broke off: %w", err)
+	case buf.Len() > int(limit):
+		refuse(r, in)
+		return nil, tooLarge(limit)
 	}
 	return buf.Bytes(), nil
+}
+
+// refusedBody is how much of a body that is too large is read and dropped.
+// Clients that send all before they look for the answer would only see the
+// connection break.
+const refusedBody = 64 << 20
+
+func refuse(r *http.Request, in io.Reader) {
+	if r.Header.Get("Expect") == "" { // such a client waits to be told
+		_, _ = io.CopyN(io.Discard, in, refusedBody)
+	}
 }
 
 func tooLarge(limit mayfly.Bytes) error {

@@ -1,8 +1,10 @@
 package gateway
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -84,7 +86,8 @@ func TestEventIsPayload2(t *testing.T) {
 	inv := &invoker{reply: `"ok"`}
 	g := newGateway(t, inv, photos())
 	do(g, "POST", "http://photos.example.com:8080/photos/a%20b/thumbnail?x=1&x=2&y=%C3%A4", `{"k":"vä"}`,
-		"Content-Type", "application/json", "X-Two", "1", "X-Two", "2", "Cookie", "a=1; b=2", "User-Agent", "test")
+		"Content-Type", "application/json", "X-Two", "1", "X-Two", "2", "Cookie", "a=1; b=2", "User-Agent", "test",
+		"X-Forwarded-For", "10.0.0.1", "X-Forwarded-Proto", "https")
 	var ev mayfly.HTTPRequest
 	if err := json.Unmarshal(inv.last.Event, &ev); err != nil {
 		t.Fatalf("%v in %s", err, inv.last.Event)
@@ -99,6 +102,9 @@ func TestEventIsPayload2(t *testing.T) {
 		{"id", ev.PathParameters["id"], "a b"},
 		{"x-two", ev.Headers["x-two"], "1,2"},
 		{"host", ev.Headers["host"], "photos.example.com:8080"},
+		{"forwarded for", ev.Headers["x-forwarded-for"], "192.0.2.1"},
+		{"forwarded port", ev.Headers["x-forwarded-port"], "8080"},
+		{"forwarded proto", ev.Headers["x-forwarded-proto"], "http"},
 		{"cookies", strings.Join(ev.Cookies, "|"), "a=1|b=2"},
 		{"body", ev.Body, `{"k":"vä"}`},
 		{"method", ev.RequestContext.HTTP.Method, "POST"},
@@ -184,6 +190,7 @@ func TestErrors(t *testing.T) {
 		{"wrong token", "POST", "/_fn/photos/show", "{}", nil, []string{"Authorization", "Bearer x"}, 401, "wrong token"},
 		{"direct, not JSON", "POST", "/_fn/photos/show", "{", nil, []string{"Authorization", "Bearer secret"}, 400, "not JSON"},
 		{"direct, failed", "POST", "/_fn/photos/show", "{}", failed, []string{"Authorization", "Bearer secret"}, 502, `"stackTrace":["app.py:3"]`},
+		{"direct, no trace", "POST", "/_fn/photos/show", "{}", &mayfly.FunctionError{Type: mayfly.ErrorTypeExit}, []string{"Authorization", "Bearer secret"}, 502, `"stackTrace":[]`},
 		{"direct, GET", "GET", "/_fn/photos/show", "", nil, nil, 405, "with POST"},
 		{"too large", "POST", "/photos/1/thumbnail", strings.Repeat("x", int(mayfly.MaxBody)+1), nil, nil, 413, "limit of 6MiB"},
 		{"internal", "GET", "/photos/1", "", io.ErrUnexpectedEOF, nil, 500, "internal error"},
@@ -197,6 +204,30 @@ func TestErrors(t *testing.T) {
 				t.Error("no " + ErrorHeader)
 			}
 		})
+	}
+}
+
+// TestTooLargeIsReadByPlainClients sends a body that is refused to the end
+// before looking for the answer, as many clients do.
+func TestTooLargeIsReadByPlainClients(t *testing.T) {
+	srv := httptest.NewServer(newGateway(t, &invoker{reply: "1"}, photos()))
+	defer srv.Close()
+	c, err := net.Dial("tcp", srv.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	body := strings.Repeat("x", 3*int(mayfly.MaxBody))
+	if _, err := fmt.Fprintf(c, "POST /photos/1/thumbnail HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%s", len(body), body); err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusRequestEntityTooLarge {
+		t.Errorf("got %s", res.Status)
 	}
 }
 

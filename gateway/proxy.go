@@ -39,7 +39,7 @@ func (g *Gateway) proxied(w http.ResponseWriter, r *http.Request, req *invoke.Re
 		Transport:     session.Transport,
 		FlushInterval: -1, // events and chunks leave as they come
 		ErrorLog:      log.New(io.Discard, "", 0),
-		BufferPool:    proxyBuffers,
+		BufferPool:    copyBuffers,
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			if cause := context.Cause(ctx); cause != nil {
 				err = cause
@@ -114,8 +114,8 @@ func (w *watched) Write(p []byte) (int, error) {
 // Unwrap lets ReverseProxy reach Flush and Hijack.
 func (w *watched) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// proxyBuffers lets ReverseProxy use one buffer per copy again.
-var proxyBuffers = bufferPool{free: make(chan []byte, 64)}
+// copyBuffers lets ReverseProxy use one buffer per copy again.
+var copyBuffers = bufferPool{free: make(chan []byte, 64)}
 
 type bufferPool struct{ free chan []byte }
 

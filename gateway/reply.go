@@ -168,6 +168,14 @@ func (g *Gateway) writeStream(w http.ResponseWriter, res *invoke.Result) {
 		h.Set("Content-Type", "application/octet-stream")
 	}
 	res.Invocation.Status = status
+	if b, ok := res.Whole(); ok {
+		if bodyAllowed(status) {
+			h.Set("Content-Length", strconv.Itoa(len(b)))
+		}
+		w.WriteHeader(status)
+		_, _ = w.Write(b)
+		return
+	}
 	w.WriteHeader(status)
 	if err := g.copy(w, res.Body); err != nil {
 		// The head is out: the only honest sign left is a broken reply.
@@ -178,7 +186,8 @@ func (g *Gateway) writeStream(w http.ResponseWriter, res *invoke.Result) {
 // copy sends each part at once. A client that stops reading is cut off.
 func (g *Gateway) copy(w http.ResponseWriter, body io.Reader) error {
 	rc := http.NewResponseController(w)
-	buf := make([]byte, 32<<10)
+	buf := copyBuffers.Get()
+	defer copyBuffers.Put(buf)
 	for {
 		n, err := body.Read(buf)
 		if n > 0 {
