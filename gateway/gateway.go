@@ -34,6 +34,7 @@ type Config struct {
 	Invoker Invoker
 	Async   Async
 	Tokens  Tokens
+	Spans   Spans        // of requests; nil: none
 	Bucket  http.Handler // public objects below /_bucket/
 	Dev     bool         // replies show what failed in the user's code and how a cold start was spent
 	Log     *slog.Logger
@@ -60,7 +61,7 @@ func New(cfg Config) *Gateway {
 	}
 	g := &Gateway{cfg: cfg, sys: http.NewServeMux()}
 	g.table.Store(&table{})
-	g.sys.HandleFunc("/_fn/{app}/{function}", g.direct)
+	g.sys.Handle("/_fn/{app}/{function}", g.traced("", "", "/_fn/{app}/{function}", http.HandlerFunc(g.direct)))
 	g.sys.HandleFunc("GET /_health", g.health)
 	if cfg.Bucket != nil {
 		g.sys.Handle("GET /_bucket/", cfg.Bucket)

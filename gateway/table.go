@@ -65,6 +65,7 @@ func (g *Gateway) mux(a App) (*appMux, error) {
 		if h == nil {
 			h = g.function(a.Name, r)
 		}
+		h = g.traced(a.Name, r.Function, r.Pattern, h)
 		if err := handle(m.ServeMux, r.Pattern, withCORS(r.CORS, h)); err != nil {
 			return nil, mayfly.Errorf(mayfly.Invalid, "routes of "+string(a.Name), "%v", err)
 		}

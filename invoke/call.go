@@ -21,6 +21,23 @@ type call struct {
 	began   time.Time // of the handler
 	cancel  context.CancelFunc
 	over    bool // recorded
+	pid     int  // of the instance, while the Watcher knows the call
+}
+
+// watch tells the Watcher that the call has its instance; unwatch, that it gives
+// it back.
+func (c *call) watch() {
+	if w := c.invoker.cfg.Watcher; w != nil {
+		c.pid = c.lease.Instance().Info().PID
+		w.Began(c.pid, c.record, c.hops)
+	}
+}
+
+func (c *call) unwatch() {
+	if c.pid != 0 {
+		c.invoker.cfg.Watcher.Ended(c.pid, c.record)
+		c.pid = 0
+	}
 }
 
 func (c *call) result() *Result {
@@ -100,6 +117,7 @@ func (c *call) settle(outcome mayfly.Outcome) {
 	if c.lease == nil {
 		return
 	}
+	c.unwatch()
 	usage := c.lease.Instance().Usage()
 	c.record.MemoryPeak, c.record.CPU = usage.MemoryPeak, c.lease.CPU(usage.CPU)
 	switch outcome {
@@ -146,6 +164,19 @@ func (s *stream) Read(p []byte) (int, error) {
 		err = s.call.overran()
 	}
 	return n, s.call.fail(err)
+}
+
+// whole ends the call and returns its reply where that came as a whole and not
+// in parts. It reports false where the reply has to be read.
+func (s *stream) whole() ([]byte, bool) {
+	w, ok := s.body.(sandbox.Whole)
+	if !ok {
+		return nil, false
+	}
+	b := w.Rest()
+	s.call.record.BytesOut = s.n + int64(len(b))
+	s.call.finish(mayfly.OutcomeOK, nil)
+	return b, true
 }
 
 // Close ends the reply early. A reader that went away is no failure of the

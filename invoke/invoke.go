@@ -30,12 +30,21 @@ type Budget interface {
 	Allow(app mayfly.AppName) error
 }
 
+// Watcher is told which call each instance runs, by the instance's process
+// (sandbox.Info.PID). hops are the functions that the call's cause went through.
+// It neither blocks nor changes the record.
+type Watcher interface {
+	Began(pid int, r *mayfly.Invocation, hops int)
+	Ended(pid int, r *mayfly.Invocation)
+}
+
 // Config configures an Invoker.
 type Config struct {
 	Versions Versions
 	Pool     *pool.Pool
 	Recorder Recorder
-	Budget   Budget // nil: none
+	Budget   Budget  // nil: none
+	Watcher  Watcher // nil: none
 	Log      *slog.Logger
 	Region   string // in ARN-like ids; default "local"
 }
@@ -78,6 +87,16 @@ type Result struct {
 	Body       io.ReadCloser
 	Meta       *sandbox.Meta
 	Invocation *mayfly.Invocation
+}
+
+// Whole is Body where it came as a whole, and false where it has to be read. The
+// call has ended then.
+func (r *Result) Whole() ([]byte, bool) {
+	s, ok := r.Body.(*stream)
+	if !ok {
+		return nil, false
+	}
+	return s.whole()
 }
 
 // Invoke runs one call and waits for its reply. The error is a
@@ -132,6 +151,7 @@ func (i *Invoker) admit(ctx context.Context, req *Request) (*call, error) {
 	c.record.Cold = c.lease.Cold
 	c.record.Instance = c.lease.Instance().ID()
 	c.record.Phases = c.lease.Phases()
+	c.watch()
 	return c, nil
 }
 

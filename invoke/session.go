@@ -27,6 +27,7 @@ func (i *Invoker) Session(ctx context.Context, req *Request) (*Session, error) {
 	}
 	transport, ok := c.lease.Transport()
 	if !ok {
+		c.unwatch()
 		c.lease.PutBack()
 		return nil, nil
 	}

@@ -28,9 +28,11 @@ type group struct {
 	best     schedule.Least
 	cold     schedule.Estimate
 	keep     *schedule.KeepAlive
-	size     mayfly.Bytes // of an idle instance, as last measured
-	calls    int          // since it was last without an instance
-	priority float64      // of its instances when memory is short
+	size     mayfly.Bytes  // of an idle instance, as last measured
+	calls    int           // since it was last without an instance
+	lost     time.Duration // what calls waited since the last start ended
+	started  time.Time     // when it ended
+	priority float64       // of its instances when memory is short
 	retired  bool
 	spec     *sandbox.Spec // of the last start
 	tier     sandbox.Tier
@@ -147,7 +149,7 @@ func (g *group) release(in *instance, took, cpu time.Duration) {
 	in.idleSince = now
 	g.learnLocked(in, took, cpu)
 	g.idleLocked(now)
-	g.serveLocked(in)
+	g.serveLocked(in, now)
 	stop := in.active == 0 && (g.retired || in.draining)
 	if stop {
 		g.unlistLocked(in)
@@ -212,18 +214,27 @@ func (g *group) learnLocked(in *instance, took, cpu time.Duration) {
 }
 
 // serveLocked gives in's free slots to waiting calls, then lists what is left.
-func (g *group) serveLocked(in *instance) {
+func (g *group) serveLocked(in *instance, now time.Time) {
 	if in.draining || in.gone() {
 		return
 	}
 	for in.active < g.limits.PerInstance && g.queue.len() > 0 {
 		in.active++
-		g.queue.pop().served <- served{instance: in}
+		w := g.queue.pop()
+		g.lost += now.Sub(later(w.since, g.started))
+		w.served <- served{instance: in}
 	}
 	if in.active < g.limits.PerInstance && !in.listed {
 		in.listed = true
 		g.free = append(g.free, in)
 	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 func (g *group) unlistLocked(in *instance) {
@@ -242,7 +253,8 @@ func (g *group) startLocked(now time.Time) {
 	load := schedule.Load{
 		Ready: g.readyLocked(), Starting: g.starting, Waiting: g.queue.len(),
 		PerInstance: g.limits.PerInstance, Max: g.limits.Max,
-		Cores: g.pool.cfg.Cores, CPU: g.cpu.Mean(), Best: g.best.Value(), Service: g.service.Mean(), Cold: g.cold.Mean(), Oldest: g.queue.oldest(now),
+		Cores: g.pool.cfg.Cores, CPU: g.cpu.Mean(), Best: g.best.Value(), Service: g.service.Mean(), Cold: g.cold.Mean(), Oldest: g.queue.oldest(now), Lost: g.lost,
+		Idle: g.lost > 0 && g.pool.processors.idle(now),
 	}
 	if !g.retired {
 		load.Warm = g.version.Spec.Concurrency.Warm
@@ -293,8 +305,9 @@ func (g *group) start() {
 	g.cold.Add(time.Since(began))
 	g.spec, g.tier = spec, raw.Info().Tier
 	g.all[in] = struct{}{}
-	g.serveLocked(in)
-	g.startLocked(time.Now())
+	g.lost, g.started = 0, time.Now()
+	g.serveLocked(in, g.started)
+	g.startLocked(g.started)
 	idle := in.active == 0 && g.retired
 	if idle {
 		g.unlistLocked(in)

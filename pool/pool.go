@@ -70,6 +70,8 @@ type Pool struct {
 	evictor  schedule.Evictor // guarded by evicting
 	wg       sync.WaitGroup
 
+	processors processors
+
 	mu     sync.RWMutex
 	groups map[string]*group // by Version.Ref; guarded by mu
 	closed bool              // guarded by mu

@@ -90,6 +90,12 @@ type Reply struct {
 	Meta    *Meta         // of a streamed HTTP response
 }
 
+// Whole is what a Reply's Body has where it came as a whole: there is nothing
+// to wait for.
+type Whole interface {
+	Rest() []byte // what was not read, once
+}
+
 // Meta is the head of a streamed HTTP response.
 type Meta struct {
 	Status  int

@@ -19,6 +19,8 @@ type Load struct {
 	Service time.Duration // expected duration of a call; 0: unknown
 	Cold    time.Duration // expected duration of a start; 0: unknown
 	Oldest  time.Duration // how long the first in the queue has waited
+	Lost    time.Duration // what calls waited together since the last start ended
+	Idle    bool          // processors had time left lately
 }
 
 // minCold is the least cold start that a decision reckons with, so that one
@@ -40,6 +42,10 @@ const minCold = 2 * time.Millisecond
 // after five waves, 200 short ones do not pay for 200. And calls that keep the
 // processors busy gain nothing from more instances than useful.
 //
+// Each call may be right to wait, and all of them wrong: where the queue does
+// not end while processors have time left, one more instance at a time starts
+// for as long as that is so (lasting).
+//
 // Invariant: Ready + Starting + Starts <= max(Max, Warm); with nothing ready
 // and nothing starting, one waiting call is enough to start one.
 func (l Load) Starts() int {
@@ -48,13 +54,29 @@ func (l Load) Starts() int {
 	if uncovered := l.Waiting - l.Starting*l.PerInstance; uncovered > 0 {
 		calls := l.worth(uncovered)
 		instances := (calls + l.PerInstance - 1) / l.PerInstance
-		want = max(want, min(instances, l.useful()-l.Ready-l.Starting))
+		want = max(want, min(instances, l.useful()-l.Ready-l.Starting), l.lasting())
 	}
 	return min(max(want, 0), max(room, 0))
 }
 
 // firstWave is how many instances start at once for calls of unknown length.
 const firstWave = 8
+
+// patience is how many times the duration of a start calls wait together before
+// that is taken for a lasting queue. Who does not know for how long to rent does
+// best to buy when the rent has reached the price; a start takes time from the
+// calls, and is dearer.
+const patience = 8
+
+// lasting is 1 where a queue that does not end is worth an instance whatever is
+// expected of a call: expectations may be wrong, processors with time left and
+// calls that wait are not.
+func (l Load) lasting() int {
+	if l.Idle && l.Starting == 0 && l.Lost > patience*max(l.Cold, minCold) {
+		return 1
+	}
+	return 0
+}
 
 // worth is how many of the uncovered waiting calls are better served by a new
 // instance than by waiting.
@@ -79,15 +101,18 @@ func (l Load) worth(uncovered int) int {
 	return uncovered - servedWithin(cold, slots, l.Service)
 }
 
+// ownWork is about what the node itself computes for a call while it lasts.
+const ownWork = 100 * time.Microsecond
+
 // useful is the number of instances beyond which the processors are the bound:
-// each keeps CPU/Best of a processor busy for each of its slots. One more hides
-// the gap between two calls.
+// a call keeps a processor busy for CPU and the node's own work, of the Best
+// that it takes.
 func (l Load) useful() int {
 	if l.Cores == 0 || l.CPU == 0 || l.Best == 0 {
 		return l.Max
 	}
-	slots := float64(l.Cores) * float64(l.Best) / float64(min(l.CPU, l.Best))
-	return int(slots)/l.PerInstance + 2
+	slots := float64(l.Cores) * float64(l.Best) / float64(min(l.CPU+ownWork, l.Best))
+	return (int(slots) + l.PerInstance - 1) / l.PerInstance
 }
 
 // servedWithin is how many waiting calls slots are expected to take within d.
@@ -113,7 +138,7 @@ func (e *Estimate) Add(d time.Duration) {
 func (e *Estimate) Mean() time.Duration { return e.mean }
 
 // Least follows the smallest of recent durations: it falls at once, and rises
-// by a hundredth with each observation above it. The zero value knows nothing.
+// by a thousandth with each observation above it. The zero value knows nothing.
 type Least struct{ least time.Duration }
 
 // Add takes one observation.
@@ -122,7 +147,7 @@ func (l *Least) Add(d time.Duration) {
 		l.least = max(d, 1)
 		return
 	}
-	l.least += min(l.least/100+1, d-l.least)
+	l.least += min(l.least/1000+1, d-l.least)
 }
 
 // Value is the estimate; 0 where nothing was observed.

@@ -441,7 +441,7 @@ func (c *Conn) streamed(ctx context.Context, f *Frame, w *waiter) (*sandbox.Repl
 	case err != nil:
 		return nil, err
 	case w.stream == nil:
-		return &sandbox.Reply{Meta: meta, Body: whole(f.Body)}, nil
+		return &sandbox.Reply{Meta: meta, Body: &whole{f.Body}}, nil
 	}
 	w.stream.watch(ctx)
 	return &sandbox.Reply{Meta: meta, Body: w.stream}, nil

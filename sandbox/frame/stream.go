@@ -1,7 +1,6 @@
 package frame
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -134,7 +133,26 @@ func (s *stream) abandon(err error) {
 }
 
 // whole is a body that came with its head.
-func whole(b []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(b)) }
+type whole struct{ rest []byte }
+
+var _ sandbox.Whole = (*whole)(nil)
+
+func (w *whole) Read(p []byte) (int, error) {
+	if len(w.rest) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, w.rest)
+	w.rest = w.rest[n:]
+	return n, nil
+}
+
+func (w *whole) Rest() []byte {
+	rest := w.rest
+	w.rest = nil
+	return rest
+}
+
+func (*whole) Close() error { return nil }
 
 // parseMeta reads the head of a streamed HTTP response:
 //

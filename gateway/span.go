@@ -1,0 +1,69 @@
+package gateway
+
+import (
+	"cmp"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/mayfly-cloud/mayfly"
+)
+
+// Spans takes the span of each request. It neither blocks nor fails.
+type Spans interface{ Span(mayfly.Span) }
+
+// traced makes a request's span, from its head to the end of its reply, whose
+// children are the calls that it causes. The caller's trace goes on where it has
+// one.
+func (g *Gateway) traced(app mayfly.AppName, fn mayfly.FunctionName, route string, next http.Handler) http.Handler {
+	if g.cfg.Spans == nil {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		trace, remote := mayfly.ParseTrace(r.Header.Get("Traceparent"), r.Header.Get("X-Amzn-Trace-Id"))
+		if remote {
+			trace = trace.Child()
+		} else {
+			trace = mayfly.NewTrace()
+		}
+		r.Header.Set("Traceparent", trace.Header())
+		reply := &answered{ResponseWriter: w}
+		start := time.Now()
+		defer func() { // also where the reply breaks off, which is a panic
+			g.cfg.Spans.Span(requestSpan(r, trace, start, cmp.Or(app, mayfly.AppName(r.PathValue("app"))), cmp.Or(fn, mayfly.FunctionName(r.PathValue("function"))), route, reply))
+		}()
+		next.ServeHTTP(reply, r)
+	})
+}
+
+func requestSpan(r *http.Request, trace mayfly.Trace, start time.Time, app mayfly.AppName, fn mayfly.FunctionName, route string, reply *answered) mayfly.Span {
+	status := cmp.Or(reply.status, http.StatusOK)
+	s := mayfly.Span{
+		Trace: trace, Name: r.Method + " " + pathOf(route), Kind: mayfly.SpanServer, Start: start, End: time.Now(),
+		App: app, Function: fn, Invocation: reply.Header().Get(RequestIDHeader),
+		Attributes: map[string]string{
+			"http.request.method": r.Method, "http.route": pathOf(route), "url.path": r.URL.Path,
+			"http.response.status_code": strconv.Itoa(status), "client.address": clientIP(r), "mayfly.part": "gateway",
+		},
+	}
+	if status >= 500 {
+		s.Error = strconv.Itoa(status) + " " + http.StatusText(status)
+	}
+	return s
+}
+
+// answered notes the status of a reply.
+type answered struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *answered) WriteHeader(status int) {
+	if w.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController reach Flush, Hijack and deadlines.
+func (w *answered) Unwrap() http.ResponseWriter { return w.ResponseWriter }
