@@ -219,7 +219,9 @@ func TestCanaryPromoteRollback(t *testing.T) {
 	n.shop()
 	n.deploy(Options{})
 	n.write("pay/app.py", "pay = 2")
-	n.deploy(Options{Canary: 10})
+	if said := n.deploy(Options{Canary: 10}).String(); !strings.HasSuffix(said, "shop is live\n  pay version 2 gets 10% of the calls, version 1 the others; all: mayfly promote pay\n") {
+		t.Errorf("said: %q", said)
+	}
 	n.wantLive("cart:1 pay:1/2@10")
 	for roll, want := range map[int]int{0: 2, 9: 2, 10: 1, 99: 1} {
 		if v, err := n.Version("shop", "pay", "", roll); err != nil || v.Number != want {
@@ -246,7 +248,9 @@ func TestCanaryPromoteRollback(t *testing.T) {
 	alias, err = n.Rollback(ctx, "shop", "pay", 0)
 	step("1", alias, err)
 	n.write("pay/app.py", "pay = 3")
-	n.deploy(Options{Hold: true})
+	if said := n.deploy(Options{Hold: true}).String(); !strings.Contains(said, "pay version 3 is held back, calls go to version 1") {
+		t.Errorf("said: %q", said)
+	}
 	n.wantLive("cart:1 pay:1")
 	if v, err := n.Version("shop", "pay", "$LATEST", 0); err != nil || v.Number != 3 {
 		t.Errorf("$LATEST: %+v %v", v, err)

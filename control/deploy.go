@@ -39,6 +39,10 @@ type Result struct {
 	Changed    bool       `json:"changed"`
 	Deployment Deployment `json:"deployment,omitzero"`
 	Warnings   []string   `json:"warnings,omitempty"`
+
+	// Aliases are where the calls of the functions in Deployment.Versions go now:
+	// with a canary or what is held back, not all to the version that was made.
+	Aliases map[mayfly.FunctionName]mayfly.Alias `json:"aliases,omitempty"`
 }
 
 // Deploy makes a source live: all of it, or nothing where it returns an error.
@@ -72,7 +76,7 @@ func (c *Control) Deploy(ctx context.Context, src *Source, o Options) (*Result, 
 	warnings := append(d.plan.Warnings, c.publishNow(ctx)...)
 	d.took("publish", switched)
 	c.cfg.Log.Debug("deployed", append([]any{"app", app, "new_versions", len(d.made)}, d.phases...)...)
-	return &Result{Plan: d.plan, Changed: true, Deployment: d.record, Warnings: warnings}, nil
+	return &Result{Plan: d.plan, Changed: true, Deployment: d.record, Aliases: d.aliases, Warnings: warnings}, nil
 }
 
 // took notes how long a part of the deploy was, for the log.
@@ -109,6 +113,7 @@ type deploy struct {
 	applied bool              // resources may be those of the transition
 	phases  []any             // names and durations, for the log
 	record  Deployment
+	aliases map[mayfly.FunctionName]mayfly.Alias // of what record names
 }
 
 // run does everything that a failure must leave without effect, then switches.
@@ -348,6 +353,10 @@ func (d *deploy) next() *App {
 			delete(a.Live, fn)
 			delete(a.Kept, fn)
 		}
+	}
+	d.aliases = map[mayfly.FunctionName]mayfly.Alias{}
+	for fn := range d.record.Versions {
+		d.aliases[fn] = a.Live[fn]
 	}
 	a.trim(d.c.cfg.VersionsKept)
 	a.note(d.record)

@@ -47,14 +47,26 @@ func (r *Result) String() string {
 }
 
 func (r *Result) versions() string {
-	var words []string
+	var all, shared []string
 	for _, fn := range slices.Sorted(maps.Keys(r.Deployment.Versions)) {
-		words = append(words, fmt.Sprintf("%s version %d", fn, r.Deployment.Versions[fn]))
+		n, alias := r.Deployment.Versions[fn], r.Aliases[fn]
+		switch {
+		case alias.Canary == n:
+			shared = append(shared, fmt.Sprintf("  %s version %d gets %d%% of the calls, version %d the others; all: mayfly promote %s", fn, n, alias.Weight, alias.Version, fn))
+		case alias.Version != n:
+			shared = append(shared, fmt.Sprintf("  %s version %d is held back, calls go to version %d; all: mayfly promote %s", fn, n, alias.Version, fn))
+		default:
+			all = append(all, fmt.Sprintf("%s version %d", fn, n))
+		}
 	}
-	if len(words) == 0 {
-		return ""
+	text := strings.Join(shared, "\n")
+	if text != "" {
+		text = "\n" + text
 	}
-	return ": " + strings.Join(words, ", ")
+	if len(all) > 0 {
+		text = ": " + strings.Join(all, ", ") + text
+	}
+	return text
 }
 
 func (p *Plan) write(b *strings.Builder) {

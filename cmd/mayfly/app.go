@@ -13,11 +13,8 @@ import (
 // appName is the app that a verb means: --app, that of a manifest in this
 // folder, or the only one deployed.
 func (g *globals) appName(ctx context.Context, c *client.Client) (string, error) {
-	if g.app != "" {
-		return g.app, nil
-	}
-	if m, err := manifest.Load("."); err == nil {
-		return string(m.App), nil
+	if app := g.ownApp(); app != "" {
+		return app, nil
 	}
 	var out struct{ Apps []api.AppSummary }
 	if err := c.Do(ctx, "GET", "/v1/apps", nil, &out); err != nil {
@@ -34,4 +31,16 @@ func (g *globals) appName(ctx context.Context, c *client.Client) (string, error)
 		names[i] = string(a.Name)
 	}
 	return "", mayfly.Errorf(mayfly.Invalid, "", "several apps are deployed; say which one with --app: %s", strings.Join(names, ", "))
+}
+
+// ownApp is the app that the flag or a manifest in this folder names, "" where
+// neither does.
+func (g *globals) ownApp() string {
+	if g.app != "" {
+		return g.app
+	}
+	if m, err := manifest.Load("."); err == nil {
+		return string(m.App)
+	}
+	return ""
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -18,13 +19,14 @@ import (
 
 func newInvokeCmd(g *globals) *cobra.Command {
 	var data, event, qualifier string
-	var async, verbose bool
+	var async, verbose, local bool
 	cmd := &cobra.Command{
 		Use:   "invoke FUNCTION",
 		Short: "Call a function and print its result",
 		Example: `  mayfly invoke thumbnail -d '{"key":"raw/1.png"}'
   mayfly invoke thumbnail --event event.json --verbose
-  cat event.json | mayfly invoke thumbnail --event -`,
+  cat event.json | mayfly invoke thumbnail --event -
+  mayfly invoke thumbnail --event event.json --local     # needs no running node`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			body, err := g.eventBody(data, event)
@@ -35,7 +37,11 @@ func newInvokeCmd(g *globals) *cobra.Command {
 			if q == "" {
 				q = qualifier
 			}
-			return g.invoke(cmd, fn, q, body, async, verbose)
+			call := func(ctx context.Context) error { return g.invoke(ctx, fn, q, body, async, verbose) }
+			if local {
+				return g.withLocal(cmd.Context(), call)
+			}
+			return call(cmd.Context())
 		},
 	}
 	f := cmd.Flags()
@@ -44,7 +50,9 @@ func newInvokeCmd(g *globals) *cobra.Command {
 	f.StringVar(&qualifier, "qualifier", "", "an alias or a version number; default live")
 	f.BoolVar(&async, "async", false, "hand the call over and print its id")
 	f.BoolVarP(&verbose, "verbose", "v", false, "say how the time was spent")
+	f.BoolVar(&local, "local", false, "run the app of this folder for this call, without a node; secrets come from the environment")
 	cmd.MarkFlagsMutuallyExclusive("data", "event")
+	cmd.MarkFlagsMutuallyExclusive("async", "local")
 	return cmd
 }
 
@@ -70,12 +78,12 @@ func (g *globals) eventBody(data, file string) ([]byte, error) {
 	return body, nil
 }
 
-func (g *globals) invoke(cmd *cobra.Command, fn, qualifier string, event []byte, async, verbose bool) error {
+func (g *globals) invoke(ctx context.Context, fn, qualifier string, event []byte, async, verbose bool) error {
 	c, err := g.client()
 	if err != nil {
 		return err
 	}
-	app, err := g.appName(cmd.Context(), c)
+	app, err := g.appName(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -87,7 +95,7 @@ func (g *globals) invoke(cmd *cobra.Command, fn, qualifier string, event []byte,
 		q.Set("async", "true")
 	}
 	path := "/v1/apps/" + url.PathEscape(app) + "/functions/" + url.PathEscape(fn) + "/invoke?" + q.Encode()
-	res, err := c.Send(cmd.Context(), http.MethodPost, path, "application/json", bytes.NewReader(event))
+	res, err := c.Send(ctx, http.MethodPost, path, "application/json", bytes.NewReader(event))
 	if err != nil {
 		return err
 	}

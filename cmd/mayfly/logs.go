@@ -72,11 +72,12 @@ func (g *globals) logs(ctx context.Context, f logsFlags, fn string) error {
 	if err != nil {
 		return err
 	}
+	app := g.ownApp()
 	if !f.follow {
 		var out struct {
 			Lines []json.RawMessage `json:"lines"`
 		}
-		if err := c.Do(ctx, http.MethodGet, f.query(g.app, fn), nil, &out); err != nil {
+		if err := c.Do(ctx, http.MethodGet, f.query(app, fn), nil, &out); err != nil {
 			return err
 		}
 		for _, raw := range out.Lines {
@@ -86,7 +87,7 @@ func (g *globals) logs(ctx context.Context, f logsFlags, fn string) error {
 		}
 		return nil
 	}
-	err = c.Lines(ctx, http.MethodGet, f.query(g.app, fn), "", nil, g.logLine)
+	err = c.Lines(ctx, http.MethodGet, f.query(app, fn), "", nil, g.logLine)
 	if errors.Is(err, context.Canceled) {
 		return nil // Ctrl-C is how following ends
 	}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -37,19 +38,16 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
+	var code exitStatus
 	switch {
 	case err == nil:
 		return 0
-	case errors.As(err, new(exitStatus)):
-		var code exitStatus
-		errors.As(err, &code)
+	case errors.As(err, &code):
 		return int(code)
+	case !g.began, errors.As(err, new(usageError)):
+		err = &mayfly.Error{Code: mayfly.Invalid, Message: err.Error()}
 	}
 	g.fail(err)
-	var usage usageError
-	if errors.As(err, &usage) {
-		return mayfly.Invalid.ExitStatus()
-	}
 	return mayfly.CodeOf(err).ExitStatus()
 }
 
@@ -69,6 +67,7 @@ type globals struct {
 	api      string
 	token    string
 	app      string
+	began    bool // a verb runs: its flags and arguments are in order
 }
 
 func newRootCmd(g *globals) *cobra.Command {
@@ -85,24 +84,61 @@ func newRootCmd(g *globals) *cobra.Command {
 	f.StringVar(&g.api, "api-url", "", "the node's API (default: MAYFLY_API, else the profile that dev or serve left)")
 	f.StringVar(&g.token, "token", "", "the node's token (default: MAYFLY_TOKEN, else the profile)")
 	f.StringVar(&g.app, "app", "", "the application (default: the one of ./mayfly.yaml, else the only one deployed)")
-	root.AddCommand(verbs(g)...)
-	explainArgs(root)
+	for _, part := range verbs(g) {
+		root.AddGroup(&cobra.Group{ID: part.id, Title: part.title})
+		for _, cmd := range part.verbs {
+			cmd.GroupID = part.id
+			root.AddCommand(cmd)
+		}
+	}
+	root.Args = func(cmd *cobra.Command, args []string) error { return unknownVerb(cmd, args) }
+	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	explain(g, root)
 	return root
 }
 
-// explainArgs makes wrong arguments of every verb an error that shows its use.
-func explainArgs(cmd *cobra.Command) {
-	if check := cmd.Args; check != nil {
+// unknownVerb refuses what is not a verb, and names the nearest.
+func unknownVerb(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	text := fmt.Sprintf("there is no verb %q; mayfly --help lists them", args[0])
+	if near := root.SuggestionsFor(args[0]); len(near) > 0 {
+		text = fmt.Sprintf("there is no verb %q; did you mean mayfly %s?", args[0], strings.Join(near, " or mayfly "))
+	}
+	return usageError{errors.New(text)}
+}
+
+// explain makes wrong arguments of every verb an error that shows its use, and
+// notes when a verb begins.
+func explain(g *globals, cmd *cobra.Command) {
+	if check := cmd.Args; check != nil && cmd.HasParent() {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
-			if err := check(cmd, args); err != nil {
-				return usageError{fmt.Errorf("%w; use: %s", err, cmd.UseLine())}
+			if check(cmd, args) == nil {
+				return nil
 			}
-			return nil
+			return usageError{fmt.Errorf("%s; use: %s", misused(cmd, args), cmd.UseLine())}
+		}
+	}
+	if run := cmd.RunE; run != nil {
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			g.began = true
+			return run(cmd, args)
 		}
 	}
 	for _, sub := range cmd.Commands() {
-		explainArgs(sub)
+		explain(g, sub)
 	}
+}
+
+func misused(cmd *cobra.Command, args []string) string {
+	switch {
+	case len(args) == 0:
+		return "something is missing"
+	case cmd.HasSubCommands():
+		return fmt.Sprintf("%s has no %q", cmd.CommandPath(), args[0])
+	}
+	return fmt.Sprintf("%q does not fit", strings.Join(args, " "))
 }
 
 // client is the client of the node that the flags, the environment or the

@@ -12,7 +12,7 @@ import (
 )
 
 func newNewCmd(g *globals) *cobra.Command {
-	var name string
+	var name, template string
 	var list strings.Builder
 	tw := tabwriter.NewWriter(&list, 0, 0, 2, ' ', 0)
 	for _, t := range templates.List() {
@@ -23,21 +23,29 @@ func newNewCmd(g *globals) *cobra.Command {
 		Use:     "new TEMPLATE DIR",
 		Short:   "A project from a template",
 		Long:    "A project from a template:\n\n" + list.String(),
-		Args:    cobra.ExactArgs(2),
+		Args:    cobra.RangeArgs(1, 2),
 		Example: "  mayfly new python photos && mayfly dev photos",
-		RunE: func(_ *cobra.Command, args []string) error {
-			files, err := templates.Write(args[0], args[1], name)
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if template == "" && len(args) < 2 {
+				return usageError{fmt.Errorf("say which template and into which folder: %s; the templates are:\n\n%s", cmd.Use, list.String())}
+			}
+			if template == "" {
+				template, args = args[0], args[1:]
+			}
+			dir := args[0]
+			files, err := templates.Write(template, dir, name)
 			if err != nil {
 				return err
 			}
-			return g.print(map[string]any{"dir": args[1], "files": files}, func(w io.Writer) {
+			return g.print(map[string]any{"dir": dir, "files": files}, func(w io.Writer) {
 				for _, f := range files {
 					fmt.Fprintln(w, "  "+f)
 				}
-				fmt.Fprintf(w, "next: mayfly dev %s\n", args[1])
+				fmt.Fprintf(w, "next: mayfly dev %s\n", dir)
 			})
 		},
 	}
+	cmd.Flags().StringVar(&template, "template", "", "the template, instead of as the first argument")
 	cmd.Flags().StringVar(&name, "name", "", "the app's name (default: the folder's)")
 	return cmd
 }

@@ -2,14 +2,21 @@ package main
 
 import "github.com/spf13/cobra"
 
-// verbs is every verb, in the order that help shows them.
-func verbs(g *globals) []*cobra.Command {
-	return []*cobra.Command{
-		newNewCmd(g), newDevCmd(g), newServeCmd(g), newDeployCmd(g), newPlanCmd(g), newInvokeCmd(g), newLogsCmd(g),
-		newVersionsCmd(g), newPromoteCmd(g), newRollbackCmd(g), newReplayCmd(g), newBenchCmd(g),
-		newQueueCmd(g), newTopicCmd(g), newScheduleCmd(g), newEventCmd(g),
-		newBucketCmd(g), newKVCmd(g), newSQLCmd(g), newSecretCmd(g),
-		newTraceCmd(g), newTopCmd(g), newMetricsCmd(g), newCostCmd(g), newAlertCmd(g),
-		newDoctorCmd(g), newSchemaCmd(g), newSimulateCmd(g),
+// group is verbs that help shows together.
+type group struct {
+	id, title string
+	verbs     []*cobra.Command
+}
+
+// verbs is every verb, as help shows them.
+func verbs(g *globals) []group {
+	return []group{
+		{"start", "Start:", []*cobra.Command{newNewCmd(g), newDevCmd(g), newServeCmd(g), newDoctorCmd(g), newSchemaCmd(g)}},
+		{"deliver", "Deliver:", []*cobra.Command{newPlanCmd(g), newDeployCmd(g), newVersionsCmd(g), newPromoteCmd(g), newRollbackCmd(g)}},
+		{"call", "Call:", []*cobra.Command{newInvokeCmd(g), newReplayCmd(g), newEventCmd(g), newBenchCmd(g)}},
+		{"watch", "Watch:", []*cobra.Command{newLogsCmd(g), newTraceCmd(g), newTopCmd(g), newMetricsCmd(g), newAlertCmd(g), newCostCmd(g), newSimulateCmd(g)}},
+		{"data", "Events and data:", []*cobra.Command{
+			newQueueCmd(g), newTopicCmd(g), newScheduleCmd(g), newBucketCmd(g), newKVCmd(g), newSQLCmd(g), newSecretCmd(g),
+		}},
 	}
 }

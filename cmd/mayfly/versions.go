@@ -76,6 +76,9 @@ func newPromoteCmd(g *globals) *cobra.Command {
   mayfly promote thumbnail --version 4               all of them`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if weight < 1 || weight > 100 {
+				return usageError{fmt.Errorf("--weight %d: it is the percentage of calls that the version gets, 1 to 100", weight)}
+			}
 			return g.turn(cmd, args[0], "/promote", map[string]any{"version": version, "weight": weight})
 		},
 	}

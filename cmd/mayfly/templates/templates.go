@@ -38,6 +38,9 @@ func List() []Template {
 // the files that it wrote. app "" names the app after the folder.
 func Write(name, dir, app string) ([]string, error) {
 	if err := known(name); err != nil {
+		if known(dir) == nil {
+			return nil, mayfly.Errorf(mayfly.NotFound, "new", "there is no template %q; the template comes first: mayfly new %s %s", name, dir, name)
+		}
 		return nil, err
 	}
 	app, err := appName(dir, app)

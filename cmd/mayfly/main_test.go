@@ -1,0 +1,88 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/mayfly-cloud/mayfly"
+)
+
+// typed runs the command line in an empty folder without a node.
+func typed(t *testing.T, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	for _, name := range []string{"MAYFLY_API", "MAYFLY_TOKEN"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	var out, errs bytes.Buffer
+	code = run(context.Background(), args, strings.NewReader(""), &out, &errs)
+	return out.String(), errs.String(), code
+}
+
+func TestWrongUseIsExplained(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, c := range []struct {
+		line string
+		code int
+		says string
+	}{
+		{"deplo", 2, "did you mean mayfly deploy?"},
+		{"frobnicate", 2, "mayfly --help lists them"},
+		{"queue mend", 2, `mayfly queue has no "mend"`},
+		{"versions", 2, "something is missing; use: mayfly versions FUNCTION"},
+		{"versions a b", 2, `"a b" does not fit`},
+		{"deploy --nope", 2, "unknown flag: --nope"},
+		{"invoke f --data {} --event x.json", 2, "none of the others can be"},
+		{"invoke f -d {", 2, "the event is not JSON"},
+		{"promote f --weight 0", 2, "1 to 100"},
+		{"deploy --canary 200", 2, "1 to 99"},
+		{"invoke f", 8, "no node is known here; start one with mayfly dev"},
+		{"dev", 4, "no mayfly.yaml in"},
+		{"dev nowhere", 4, "does not exist"},
+		{"invoke f --local", 4, "no mayfly.yaml in"},
+		{"new", 2, "something is missing"},
+		{"new photos", 2, "the templates are"},
+		{"new photos python", 4, "the template comes first: mayfly new python photos"},
+		{"new ruby photos", 4, "there is node, python, go, http, wasm"},
+		{"serve --gateway nonsense --data d", 2, "--gateway"},
+		{"serve --durability none --data d", 2, "choose always or fast"},
+	} {
+		_, said, code := typed(t, strings.Fields(c.line)...)
+		if code != c.code || !strings.Contains(said, c.says) {
+			t.Errorf("mayfly %s: exit %d: %s", c.line, code, said)
+		}
+		_, said, _ = typed(t, append([]string{"--json"}, strings.Fields(c.line)...)...)
+		var p mayfly.Problem
+		if err := json.Unmarshal([]byte(said), &p); err != nil || p.Detail == "internal error" || p.Code.ExitStatus() != c.code {
+			t.Errorf("mayfly %s --json: %s", c.line, said)
+		}
+	}
+}
+
+func TestEveryVerbIsInAGroup(t *testing.T) {
+	out, _, code := typed(t)
+	if code != 0 || !strings.Contains(out, "Deliver:") || !strings.Contains(out, "A serverless cloud in one binary") {
+		t.Errorf("exit %d: %s", code, out)
+	}
+	for _, cmd := range newRootCmd(&globals{}).Commands() {
+		if cmd.GroupID == "" || cmd.Short == "" {
+			t.Errorf("help does not show where %s belongs", cmd.Name())
+		}
+	}
+}
+
+func TestNewTakesTheTemplateByFlagToo(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "photos")
+	out, said, code := typed(t, "new", dir, "--template", "python")
+	if code != 0 || !strings.Contains(out, "next: mayfly dev "+dir) {
+		t.Fatalf("exit %d: %s%s", code, out, said)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "mayfly.yaml")); err != nil {
+		t.Error(err)
+	}
+}
