@@ -21,6 +21,7 @@ type Caller struct {
 	App      AppName      `json:"app,omitempty"`
 	Function FunctionName `json:"function,omitempty"`
 	Version  int          `json:"version,omitempty"`
+	PID      int          `json:"-"` // of a function: its instance's first process on this machine, by its listener; 0 unknown
 }
 
 func (c Caller) String() string {

@@ -79,7 +79,7 @@ func (n *Node) makeServices() (err error) {
 		Authz: p.grants, Changed: keys.Deliver, Log: c.Log,
 	})
 	objects := triggerbucket.New(n.enqueue)
-	if n.buckets, err = bucket.Open(bucket.Config{Dir: c.path("buckets"), Authz: p.grants, Changed: objects.Deliver, Log: c.Log}); err != nil {
+	if n.buckets, err = bucket.Open(bucket.Config{Dir: c.path("buckets"), Authz: p.grants, Tracer: n.tracer, Changed: objects.Deliver, Log: c.Log}); err != nil {
 		return err
 	}
 	n.closing(n.buckets.Close)
@@ -94,7 +94,7 @@ func (n *Node) makeServices() (err error) {
 		Changed: func(app mayfly.AppName, database string) { rows.Wake(app, database) },
 	})
 	n.closing(databases.Close)
-	rows = table.New(table.Config{Source: databases, Invoker: caller{n.invoker}, Aside: n.enqueue, Log: c.Log})
+	rows = table.New(table.Config{Source: databases, Invoker: caller{n.invoker, n.tracer}, Aside: n.enqueue, Log: c.Log})
 	p.services = append(p.services, p.secrets, stores, n.buckets, databases)
 	p.triggers = append(p.triggers, keys, objects, rows)
 	p.api = append(p.api, p.secrets, stores, n.buckets, databases)
@@ -103,7 +103,7 @@ func (n *Node) makeServices() (err error) {
 
 // makeTriggers makes what turns the outside and time into calls.
 func (n *Node) makeTriggers(marks *engine.Bucket) {
-	p, c, calls, deployed := &n.parts, n.cfg, caller{n.invoker}, apps{n}
+	p, c, calls, deployed := &n.parts, n.cfg, caller{n.invoker, n.tracer}, apps{n}
 	queues := queue.New(queue.Config{
 		Store: n.stores.queue, Dead: n.dead, Invoker: calls, Apps: deployed, Paused: marks, Authorize: p.grants, Logger: c.Log,
 	})

@@ -45,6 +45,8 @@ type Node struct {
 	alerts    *alert.Alerts
 	ledger    *meter.Ledger
 	dead      *event.Dead
+	refusals  *refusals
+	tracer    *tracer
 	launcher  *process.Launcher
 	drivers   map[mayfly.Runtime]sandbox.Driver
 	control   *control.Control

@@ -2,12 +2,31 @@ package daemon
 
 import (
 	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mayfly-cloud/mayfly/event"
 )
+
+// emit gives one value of a metric with the values of its labels.
+type emit = func(value float64, labels ...string)
 
 // gauges are what is true at the moment of a scrape.
 func (n *Node) gauges() {
-	type emit = func(value float64, labels ...string)
-	n.metrics.Collect("mayfly_instances", "Instances of a version, by state", false, []string{"app", "function", "version", "state"}, func(emit emit) {
+	n.metrics.Watch(n.telemetry)
+	n.poolGauges()
+	n.eventGauges()
+	n.metrics.Collect("mayfly_budget_used_ratio", "What apps have spent of their budget of this month.", false, []string{"app"}, func(emit emit) {
+		for _, b := range n.ledger.Spending() {
+			emit(b.Share, string(b.App))
+		}
+	})
+	n.metrics.Collect("mayfly_egress_refused_total", "Connections and names that a function's egress does not open.", true, []string{"app", "function"}, n.refusals.each)
+}
+
+func (n *Node) poolGauges() {
+	version := []string{"app", "function", "version"}
+	n.metrics.Collect("mayfly_instances", "Instances of a version, by state.", false, append(version[:3:3], "state"), func(emit emit) {
 		for _, s := range n.pool.Stats() {
 			at := []string{string(s.App), string(s.Function), strconv.Itoa(s.Version)}
 			for state, v := range map[string]int{"ready": s.Ready, "idle": s.Idle, "frozen": s.Frozen, "starting": s.Starting} {
@@ -15,9 +34,79 @@ func (n *Node) gauges() {
 			}
 		}
 	})
-	n.metrics.Collect("mayfly_calls_waiting", "Calls that wait for an instance", false, []string{"app", "function", "version"}, func(emit emit) {
+	n.metrics.Collect("mayfly_calls_running", "Calls under way.", false, version, func(emit emit) {
+		for _, s := range n.pool.Stats() {
+			emit(float64(s.Busy), string(s.App), string(s.Function), strconv.Itoa(s.Version))
+		}
+	})
+	n.metrics.Collect("mayfly_calls_waiting", "Calls that wait for an instance.", false, version, func(emit emit) {
 		for _, s := range n.pool.Stats() {
 			emit(float64(s.Waiting), string(s.App), string(s.Function), strconv.Itoa(s.Version))
 		}
 	})
+}
+
+// eventGauges are what waits: messages of queues, asynchronous calls and events
+// on their way to subscriptions, and what died.
+func (n *Node) eventGauges() {
+	inQueue := []string{"app", "queue"}
+	n.metrics.Collect("mayfly_queue_depth", "Messages of a queue that are not finished.", false, inQueue, func(emit emit) {
+		n.eachQueue(func(app, queue string, s event.Stats) { emit(float64(s.Total), app, queue) })
+	})
+	n.metrics.Collect("mayfly_queue_oldest_seconds", "How long the oldest message of a queue has waited.", false, inQueue, func(emit emit) {
+		n.eachQueue(func(app, queue string, s event.Stats) { emit(age(s), app, queue) })
+	})
+	onTheWay := []string{"app", "to"}
+	n.metrics.Collect("mayfly_backlog", "Asynchronous calls of a function, and events for a subscription, that are not finished.", false, onTheWay, func(emit emit) {
+		n.eachBacklog(func(app, to string, s event.Stats) { emit(float64(s.Total), app, to) })
+	})
+	n.metrics.Collect("mayfly_backlog_oldest_seconds", "How long the oldest of them has waited.", false, onTheWay, func(emit emit) {
+		n.eachBacklog(func(app, to string, s event.Stats) { emit(age(s), app, to) })
+	})
+	n.metrics.Collect("mayfly_dead_letters", "Dead letters of an app.", false, []string{"app"}, func(emit emit) {
+		// An app without any is told too: the first one is then seen to grow.
+		dead := map[string]int{}
+		for _, m := range n.control.State().Manifests() {
+			dead[string(m.App)] = 0
+		}
+		for _, l := range n.stores.dead.Lanes() {
+			app, _, _ := strings.Cut(l.Name(), "/")
+			dead[app] += l.Stats().Total
+		}
+		for app, count := range dead {
+			emit(float64(count), app)
+		}
+	})
+}
+
+// eachQueue gives the declared queues; those that nobody has sent to are empty.
+func (n *Node) eachQueue(use func(app, queue string, s event.Stats)) {
+	stats := map[string]event.Stats{}
+	for _, l := range n.stores.queue.Lanes() {
+		stats[l.Name()] = l.Stats()
+	}
+	for _, m := range n.control.State().Manifests() {
+		for name := range m.Queues {
+			use(string(m.App), name, stats[string(m.App)+"/"+name])
+		}
+	}
+}
+
+// eachBacklog gives the functions and subscriptions for which something waits.
+func (n *Node) eachBacklog(use func(app, to string, s event.Stats)) {
+	for _, store := range []*event.Store{n.stores.invoke, n.stores.deliver} {
+		for _, l := range store.Lanes() {
+			if s := l.Stats(); s.Total > 0 {
+				app, to, _ := strings.Cut(l.Name(), "/")
+				use(app, to, s)
+			}
+		}
+	}
+}
+
+func age(s event.Stats) float64 {
+	if s.Oldest.IsZero() {
+		return 0
+	}
+	return time.Since(s.Oldest).Seconds()
 }

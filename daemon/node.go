@@ -84,7 +84,7 @@ func (n *Node) supported() manifest.Supported {
 // inside is what a function reaches at its endpoint.
 func (n *Node) inside(who mayfly.Caller) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/", n.api.Inside(who))
+	mux.Handle("/", n.tracer.services(who, n.api.Inside(who)))
 	receiver := (&otlp.Receiver{Sink: n.telemetry, Metrics: n.metrics}).Handler(who)
 	mux.Handle("/otlp/", http.StripPrefix("/otlp", receiver))
 	for _, signal := range []string{"trace", "logs", "metrics"} {

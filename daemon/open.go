@@ -43,7 +43,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		n.telemetry, err = telemetry.Open(telemetry.Config{Dir: c.path("telemetry"), Log: c.Log})
+		n.telemetry, err = telemetry.Open(telemetry.Config{Dir: c.path("telemetry"), Authorizer: n.parts.grants, Log: c.Log})
 		return err
 	})
 	g.Go(func() (err error) {
@@ -58,7 +58,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 		return err
 	})
 	g.Go(func() (err error) {
-		n.ledger, err = meter.Open(meter.Config{Dir: c.path("meter"), Tags: n.tags, Authorizer: n.parts.grants, Log: c.Log})
+		n.ledger, err = meter.Open(meter.Config{Dir: c.path("meter"), Tags: n.tags, Calls: n.calls, Authorizer: n.parts.grants, Log: c.Log})
 		return err
 	})
 	g.Go(func() (err error) {
@@ -98,6 +98,11 @@ func (n *Node) open(ctx context.Context) (err error) {
 	return err
 }
 
+// calls are the records behind an id, for what they cost.
+func (n *Node) calls(ctx context.Context, id string) ([]*mayfly.Invocation, error) {
+	return n.telemetry.Calls(ctx, id)
+}
+
 // tags are a function's, for costs by tag.
 func (n *Node) tags(app mayfly.AppName, fn mayfly.FunctionName) map[string]string {
 	if m := n.manifest(app); m != nil && m.Functions[fn] != nil {
@@ -129,9 +134,10 @@ func (n *Node) openEvents(ctx context.Context, family string) (*event.Store, err
 
 // openLauncher makes the launcher, which serves the doors of every sandbox.
 func (n *Node) openLauncher(doors []process.Door) (err error) {
+	n.refusals = &refusals{log: n.telemetry}
 	n.launcher, err = process.New(process.Config{
 		Dir: n.cfg.path("run"), Bundles: n.stores.artifacts.Bundles(), Node: nodeID(n.cfg.Data),
-		Doors: doors, Walls: n.cfg.Walls, Memory: n.cfg.Memory, Egress: refusals{n.telemetry}, Log: n.cfg.Log,
+		Doors: doors, Walls: n.cfg.Walls, Memory: n.cfg.Memory, Egress: n.refusals, Log: n.cfg.Log,
 	})
 	if err == nil {
 		n.closing(n.launcher.Close)

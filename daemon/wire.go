@@ -61,6 +61,7 @@ func (n *Node) wire(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	n.tracer = &tracer{sink: n.telemetry, calls: &underway{calls: map[int][]cause{}}}
 	if err := n.openLauncher(n.doors()); err != nil {
 		return err
 	}
@@ -74,10 +75,10 @@ func (n *Node) wire(ctx context.Context) (err error) {
 	n.pool = pool.New(pool.Config{
 		Drivers: n.drivers, Specs: specs, Firings: n.firings, Memory: n.cfg.Memory, Output: redacted{n.telemetry, n.parts.secrets.Redact}, Log: n.cfg.Log,
 	})
-	n.invoker = invoke.New(invoke.Config{Versions: versions{n}, Pool: n.pool, Recorder: recorders{n.telemetry, n.ledger}, Budget: n.ledger, Log: n.cfg.Log})
+	n.invoker = invoke.New(invoke.Config{Versions: versions{n}, Pool: n.pool, Recorder: recorders{n.telemetry, n.ledger}, Budget: n.ledger, Watcher: n.tracer.calls, Log: n.cfg.Log})
 	n.dead = event.NewDead(n.stores.dead)
 	n.parts.calls = async.New(async.Config{
-		Store: n.stores.invoke, Dead: n.dead, Invoker: caller{n.invoker}, Functions: trigger.FunctionsOf(apps{n}),
+		Store: n.stores.invoke, Dead: n.dead, Invoker: caller{n.invoker, n.tracer}, Functions: trigger.FunctionsOf(apps{n}),
 		Sender: n.parts.destinations, Authorize: n.parts.grants, Logger: n.cfg.Log,
 	})
 	if err := n.catalogue(ctx); err != nil {
@@ -92,7 +93,7 @@ func (n *Node) wire(ctx context.Context) (err error) {
 		return err
 	}
 	n.gateway = gateway.New(gateway.Config{
-		Invoker: n.invoker, Async: accept{n.parts.calls}, Tokens: n.tokens, Bucket: n.buckets.PublicHandler(), Dev: n.cfg.Dev, Log: n.cfg.Log,
+		Invoker: n.invoker, Async: accept{n.parts.calls}, Tokens: n.tokens, Spans: n.telemetry, Bucket: n.buckets.PublicHandler(), Dev: n.cfg.Dev, Log: n.cfg.Log,
 	})
 	n.api = api.New(api.Config{
 		Node: n, Deploys: n.control, Invoker: n.invoker, Async: accept{n.parts.calls}, Tokens: n.tokens, Grants: n.parts.grants,
@@ -256,9 +257,13 @@ func (r recorders) Invocation(inv *mayfly.Invocation) {
 }
 
 // caller is trigger.Invoker over the invoker.
-type caller struct{ invoker *invoke.Invoker }
+type caller struct {
+	invoker *invoke.Invoker
+	spans   *tracer
+}
 
 func (c caller) Call(ctx context.Context, t *trigger.Call) ([]byte, error) {
+	c.spans.received(t)
 	res, err := c.invoker.Invoke(ctx, &invoke.Request{
 		ID: t.ID, App: t.App, Function: t.Function, Qualifier: t.Qualifier, Event: t.Event, Trigger: t.Trigger, Route: t.Route,
 		Attempt: t.Attempt, Trace: t.Trace, Caller: t.Caller, HTTP: t.HTTP, Hops: t.Hops,

@@ -294,6 +294,15 @@ func (le *Lease) Token() uint64 { return le.token }
 // Received is when the lease began.
 func (le *Lease) Received() time.Time { return fromMillis(le.since) }
 
+// Since is from when on the item waited for this delivery: since it was
+// accepted, or since the attempt before failed.
+func (le *Lease) Since() time.Time {
+	if n := len(le.History); n > 0 {
+		return le.History[n-1].At
+	}
+	return le.Created
+}
+
 // Lane is where the item is.
 func (le *Lease) Lane() *Lane { return le.lane }
 

@@ -24,6 +24,12 @@ type Call struct {
 	Caller    mayfly.Caller
 	HTTP      bool // Event is an HTTPRequest
 	Hops      int  // functions that the cause went through
+
+	// Of a call that waited: what it waited in, such as queue/mail, since when,
+	// and the traces of the further messages of its batch.
+	Source string
+	Sent   time.Time
+	Causes []mayfly.Trace
 }
 
 // Invoker runs one call and waits for its reply, a streamed one to its end. An

@@ -38,7 +38,8 @@ const (
 type Door struct {
 	Port int      // inside the cell; where cells share the host's network, a free one is chosen
 	Env  []string // variables that get the address: "NAME=http://{addr}/path"
-	// Serve accepts connections of one instance until the listener closes.
+	// Serve accepts connections of one instance until the listener closes. who
+	// has the PID of the instance.
 	Serve func(l net.Listener, who mayfly.Caller)
 }
 

@@ -121,6 +121,7 @@ func (p *Process) openDoors(who mayfly.Caller) {
 	if p.closed {
 		return
 	}
+	who.PID = p.held.pid()
 	for i, l := range p.doors {
 		p.serving.Go(func() { p.launcher.cfg.Doors[i].Serve(l, who) })
 	}

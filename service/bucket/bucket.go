@@ -35,6 +35,7 @@ type Config struct {
 	Dir     string // folder of the service; made where missing
 	Authz   service.Authorizer
 	Changed func(ctx context.Context, c service.ObjectChange) error // takes an event for its functions, durably; nil: none listens
+	Tracer  Tracer                                                  // of what functions do over S3; nil: none
 	Every   time.Duration                                           // between lifecycle runs; default 1 h
 	Log     *slog.Logger                                            // default: discards
 }

@@ -33,7 +33,8 @@ type place struct {
 	folder string // absolute
 	app    mayfly.AppName
 	bucket string
-	spec   *spec // nil where no app declares it
+	spec   *spec        // nil where no app declares it
+	trace  mayfly.Trace // of the operation; zero: none is known
 }
 
 // account is the access key that signed a call; "" before the signature was
@@ -62,7 +63,11 @@ func claimed(ctx context.Context) string {
 // context.
 func (g *gate) caller(ctx context.Context) mayfly.Caller {
 	if access := account(ctx); access != "" {
-		return g.d.keys.caller(access)
+		who := g.d.keys.caller(access)
+		if who.Kind == mayfly.CallerFunction {
+			who.PID = g.d.server.pidOf(ctx)
+		}
+		return who
 	}
 	if _, ok := ctx.(*fasthttp.RequestCtx); ok {
 		return mayfly.Caller{Kind: mayfly.CallerAnonymous}
@@ -136,7 +141,9 @@ func (g *gate) on(ctx context.Context, name *string, verb string, do func(p plac
 		return err
 	}
 	*name = p.folder
+	end := g.trace(ctx, &p, verb)
 	err = do(p)
+	end(err)
 	*name = said
 	return hide(err, said)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/versity/versitygw/s3err"
 	"github.com/versity/versitygw/s3response"
 
+	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/service"
 )
 
@@ -34,7 +35,7 @@ func (g *gate) write(ctx context.Context, bucket, key *string, size int64, event
 			intent.drop()
 			return err
 		}
-		intent.tell(ctx, m)
+		intent.tell(mayfly.WithTrace(ctx, p.trace), m)
 		return nil
 	})
 }
@@ -101,7 +102,7 @@ func (g *gate) DeleteObject(ctx context.Context, in *s3.DeleteObjectInput) (out 
 		if out.VersionId != nil {
 			m.version = *out.VersionId
 		}
-		intent.tell(ctx, m)
+		intent.tell(mayfly.WithTrace(ctx, p.trace), m)
 		return nil
 	})
 	return out, err

@@ -42,6 +42,7 @@ type server struct {
 	failed    error             // read after ended
 	group     sync.WaitGroup    // of joined connections and listeners
 	listens   map[net.Listener]bool
+	pids      sync.Map // of named connections: the process whose door it came through
 }
 
 const (
@@ -138,18 +139,18 @@ func (s *server) stop() {
 }
 
 // Serve joins the connections of a listener to the service until the listener
-// closes. who is not needed: every request is signed, and a function has its
-// own key only.
-func (d *Driver) Serve(l net.Listener, _ mayfly.Caller) { d.server.serve(l) }
+// closes. Every request is signed, and a function has its own key only; who
+// tells which of its instances it is.
+func (d *Driver) Serve(l net.Listener, who mayfly.Caller) { d.server.serve(l, who.PID) }
 
 // ServePublic is Serve for the S3 port, whose address presigned URLs have.
 func (d *Driver) ServePublic(l net.Listener) {
 	url := "http://" + l.Addr().String()
 	d.url.Store(&url)
-	d.server.serve(l)
+	d.server.serve(l, 0)
 }
 
-func (s *server) serve(l net.Listener) {
+func (s *server) serve(l net.Listener, pid int) {
 	defer l.Close()
 	s.mu.Lock()
 	if s.state == stopped {
@@ -178,7 +179,7 @@ func (s *server) serve(l net.Listener) {
 			_ = c.Close()
 			return
 		}
-		go s.join(c)
+		go s.join(c, pid)
 	}
 }
 
@@ -202,15 +203,20 @@ func (s *server) drop(c net.Conn) {
 }
 
 // join copies both ways until one side ends.
-func (s *server) join(client net.Conn) {
+func (s *server) join(client net.Conn, pid int) {
 	defer s.drop(client)
 	select {
 	case <-s.ready:
 	case <-time.After(10 * time.Second): // Run was never called
 		return
 	}
-	inner, err := net.Dial("unix", s.socket)
-	if err != nil || !s.hold(inner) {
+	inner, forget, err := s.dial(pid)
+	if err != nil {
+		return
+	}
+	defer forget()
+	if !s.hold(inner) {
+		_ = inner.Close()
 		return
 	}
 	var once sync.Once

@@ -48,6 +48,7 @@ func (c *Calls) call(ctx context.Context, le *event.Lease) (throttled bool) {
 		return false
 	}
 	call := st.call(le.ID, le.Attempt)
+	call.Source, call.Sent = "function/"+string(st.Function), le.Since()
 	payload, err := c.invoke(ctx, le.ID, call)
 	if ctx.Err() != nil && err != nil {
 		le.Release(time.Time{})

@@ -190,6 +190,7 @@ func (p *poller) call(b *trigger.Binding, leases []*event.Lease) (*trigger.Call,
 	call := &trigger.Call{
 		ID: mayfly.NewID(), App: b.App, Function: b.Function, Trigger: mayfly.TriggerQueue, Attempt: 1,
 		Caller: mayfly.Caller{Kind: mayfly.CallerPlatform, Name: "queue " + p.queue.name},
+		Source: "queue/" + p.queue.name, Sent: leases[0].Since(),
 	}
 	ev := Event{Records: make([]Record, 0, len(leases))}
 	for i, le := range leases {
@@ -197,6 +198,8 @@ func (p *poller) call(b *trigger.Binding, leases []*event.Lease) (*trigger.Call,
 		_ = json.Unmarshal(le.Body, &m) // what Send wrote
 		if i == 0 {
 			call.Trace = m.Trace.Child()
+		} else if m.Trace.ID != "" {
+			call.Causes = append(call.Causes, m.Trace)
 		}
 		call.Hops, call.Attempt = max(call.Hops, m.Hops), max(call.Attempt, le.Attempt)
 		ids[le.ID] = true

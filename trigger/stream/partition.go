@@ -342,11 +342,18 @@ func (p *partition) call(ctx context.Context, batch []keyed, w *tumbling, attemp
 		ID: mayfly.NewID(), App: c.binding.App, Function: c.binding.Function, Trigger: mayfly.TriggerStream, Route: c.binding.Trigger.Stream, Attempt: max(attempt, 1),
 		Caller: mayfly.Caller{Kind: mayfly.CallerPlatform, Name: "stream " + c.binding.Trigger.Stream}, Trace: mayfly.NewTrace(),
 	}
+	if len(batch) > 0 {
+		call.Source, call.Sent = "topic/"+c.binding.Trigger.Stream, batch[0].event.Time
+	}
 	for i, k := range batch {
 		e.Records = append(e.Records, record(k.event, k.key, cfg.Region, p.index))
 		call.Hops = max(call.Hops, k.event.Hops)
-		if trace, ok := mayfly.ParseTrace(k.event.Trace, ""); ok && i == 0 {
+		trace, ok := mayfly.ParseTrace(k.event.Trace, "")
+		switch {
+		case ok && i == 0:
 			call.Trace = trace.Child()
+		case ok:
+			call.Causes = append(call.Causes, trace)
 		}
 	}
 	if w != nil {

@@ -358,7 +358,7 @@ func (s *subscription) deliver(ctx context.Context, b *trigger.Binding, shape *t
 func (s *subscription) call(b *trigger.Binding, shape *transform, leases []*event.Lease) (*trigger.Call, map[string]*event.Lease, error) {
 	call := &trigger.Call{
 		ID: mayfly.NewID(), App: b.App, Function: b.Function, Trigger: mayfly.TriggerTopic, Attempt: 1,
-		Caller: mayfly.Caller{Kind: mayfly.CallerPlatform, Name: "topic " + b.Trigger.Topic},
+		Caller: mayfly.Caller{Kind: mayfly.CallerPlatform, Name: "topic " + b.Trigger.Topic}, Sent: leases[0].Since(),
 	}
 	byID := map[string]*event.Lease{}
 	events := make([]json.RawMessage, len(leases))
@@ -370,7 +370,9 @@ func (s *subscription) call(b *trigger.Binding, shape *transform, leases []*even
 		byID[id.ID] = le
 		if i == 0 {
 			trace, _ := mayfly.ParseTrace(st.Trace, "")
-			call.Trace, call.Route = trace.Child(), st.Topic
+			call.Trace, call.Route, call.Source = trace.Child(), st.Topic, "topic/"+st.Topic
+		} else if trace, ok := mayfly.ParseTrace(st.Trace, ""); ok {
+			call.Causes = append(call.Causes, trace)
 		}
 		call.Hops, call.Attempt = max(call.Hops, st.Hops), max(call.Attempt, le.Attempt)
 		events[i] = st.Event
