@@ -64,7 +64,7 @@ func python(t testing.TB) string {
 }
 
 // startTemplate starts the template and returns the socket to it.
-func startTemplate(t testing.TB, l *Launcher, out *buffer) (*Process, *net.UnixConn) {
+func startTemplate(t testing.TB, l *Launcher, out *buffer, change ...func(*Command)) (*Process, *net.UnixConn) {
 	t.Helper()
 	path := python(t)
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
@@ -83,6 +83,9 @@ func startTemplate(t testing.TB, l *Launcher, out *buffer) (*Process, *net.UnixC
 	}
 	t.Cleanup(func() { conn.Close() })
 	cmd := Command{Path: path, Args: []string{"-c", template}, Files: []*os.File{theirs}, Stdout: out, Stderr: out, Template: true, Assignment: hollowAssignment(t)}
+	for _, c := range change {
+		c(&cmd)
+	}
 	p, err := l.Start(t.Context(), cmd)
 	if err != nil {
 		t.Fatal(err)
@@ -220,5 +223,25 @@ func TestTemplateHasRoomForItsChildren(t *testing.T) {
 	}
 	if n := children(); n != 0 {
 		t.Errorf("%d children are counted after their end", n)
+	}
+}
+
+// TestHollowEgress gives cells within a template's cell a way out of their own.
+func TestHollowEgress(t *testing.T) {
+	if !hasTunnel() {
+		t.Skip("/dev/net/tun cannot be opened here")
+	}
+	l := walledLauncher(t, Config{}, "closed network")
+	var out buffer
+	a := hollowAssignment(t)
+	a.Egress = []string{"api.test:443"}
+	origin, conn := startTemplate(t, l, &out, func(c *Command) { c.Assignment = a })
+	for range 3 {
+		c, err := origin.Hollow(t.Context(), a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := enter(t, conn, c)
+		p.Close()
 	}
 }

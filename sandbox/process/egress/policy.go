@@ -181,6 +181,7 @@ func (p *Policy) Dial(to netip.AddrPort, now time.Time) (line string, ok bool) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	var latest time.Time
 	for name, until := range p.resolved[addr] {
 		if now.After(until) {
 			continue
@@ -188,7 +189,9 @@ func (p *Policy) Dial(to netip.AddrPort, now time.Time) (line string, ok bool) {
 		if p.open(name, port) {
 			return "", true
 		}
-		line = name + ":" + strconv.Itoa(int(port))
+		if until.After(latest) { // of several names, the one that was meant
+			latest, line = until, name+":"+strconv.Itoa(int(port))
+		}
 	}
 	if p.open("", port) { // "*" opens addresses that nobody looked up
 		return "", true

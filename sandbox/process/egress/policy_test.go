@@ -63,6 +63,10 @@ func TestPolicyDial(t *testing.T) {
 			t.Errorf("%s: %q, %v", c.to, line, ok)
 		}
 	}
+	p.Answer("new.api.test", addrs("93.184.216.34"), now.Add(time.Second))
+	if line, _ := p.Dial(netip.MustParseAddrPort("93.184.216.34:80"), now.Add(time.Second)); line != "new.api.test:80" {
+		t.Errorf("of the names of an address, %q is told", line)
+	}
 	if _, ok := p.Dial(netip.MustParseAddrPort("93.184.216.34:443"), now.Add(time.Hour)); ok {
 		t.Error("an answer was remembered for an hour")
 	}

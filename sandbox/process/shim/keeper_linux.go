@@ -41,7 +41,7 @@ func (s *server) nursery(msg Reader, fds []int) {
 func (s *server) settle(socket int, name string) {
 	setName(name)
 	raw(syscall.SYS_DUP3, uintptr(socket), fdControl, syscall.O_CLOEXEC)
-	closeFrom(fdFree)
+	closeFrom(fdTunnel + 1)
 	raw(syscall.SYS_PRCTL, prSetPdeathsig, uintptr(syscall.SIGKILL))
 }
 
@@ -115,8 +115,8 @@ func (s *server) cell(msg Reader, fds []int) {
 	}
 	if pid == 0 {
 		i := &server{role: initial}
-		i.openTunnel()
 		i.settle(fds[0], "mayfly-init")
+		i.openTunnel()
 		i.signals = childSignals()
 		i.serve()
 	}
@@ -163,10 +163,8 @@ func setEffective(uid int) {
 // openTunnel opens the tunnel device in this process's network, as long as the
 // process is still the machine's root, who alone may, where the daemon is root.
 func (s *server) openTunnel() {
-	fd, errno := open("/proc/self/fd/"+itoa(fdTunnel), syscall.O_RDWR|syscall.O_NONBLOCK)
-	closeFD(fdTunnel)
-	if errno == 0 {
-		moveTo(fd, fdTunnel)
+	if fd, errno := open("/proc/self/fd/"+itoa(fdTunnel), syscall.O_RDWR|syscall.O_NONBLOCK); errno == 0 {
+		moveTo(fd, fdDevice)
 	}
 }
 

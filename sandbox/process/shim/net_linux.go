@@ -129,7 +129,7 @@ func closeAll(fds []int) {
 // the cell's packets.
 func (s *server) link(msg Reader, fds []int) {
 	if len(fds) > 0 { // the daemon could open it, which this user may not
-		raw(syscall.SYS_DUP3, uintptr(fds[0]), fdTunnel, syscall.O_CLOEXEC)
+		raw(syscall.SYS_DUP3, uintptr(fds[0]), fdDevice, syscall.O_CLOEXEC)
 	}
 	mtu := msg.Uint()
 	var ip, mask, gateway [4]byte
@@ -141,15 +141,15 @@ func (s *server) link(msg Reader, fds []int) {
 		s.fail(where, errno)
 		return
 	}
-	s.ok(nil, fdTunnel)
-	closeFD(fdTunnel)
+	s.ok(nil, fdDevice)
+	closeFD(fdDevice)
 }
 
 func configure(mtu int32, ip, mask, gateway [4]byte) (where string, errno syscall.Errno) {
 	const name = "eth0"
 	r := newIfreq(name)
 	*(*uint16)(unsafe.Pointer(&r.data)) = syscall.IFF_TUN | syscall.IFF_NO_PI
-	if errno := r.call(fdTunnel, syscall.TUNSETIFF); errno != 0 {
+	if errno := r.call(fdDevice, syscall.TUNSETIFF); errno != 0 {
 		return "make network device", errno
 	}
 	fd, errno := socket(syscall.SOCK_DGRAM)

@@ -5,8 +5,8 @@ import "syscall"
 // Fixed descriptors of every process here.
 const (
 	fdControl = 3 // the socket to the daemon
-	fdTunnel  = 4 // /dev/net/tun: a reference in keeper and nursery, opened in inits; may be missing
-	fdFree    = 5 // the first that may be in use
+	fdTunnel  = 4 // a reference to /dev/net/tun, or to /dev/null where that is missing
+	fdDevice  = 5 // of an init: the tunnel, opened in its network, until it is linked
 )
 
 // init takes the process over where the daemon asked for it. It runs before
