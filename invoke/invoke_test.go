@@ -28,7 +28,12 @@ func (driver) Check(context.Context) error                  { return nil }
 func (driver) Prepare(context.Context, *sandbox.Spec) error { return nil }
 func (driver) Forget(*sandbox.Spec)                         {}
 func (driver) Close() error                                 { return nil }
+
+// startTime is how long a start takes, all of it the code's init.
+const startTime = 3 * time.Millisecond
+
 func (d driver) Start(context.Context, *sandbox.Spec, sandbox.Output) (sandbox.Instance, error) {
+	time.Sleep(startTime)
 	return &instance{run: d.run, done: make(chan struct{})}, nil
 }
 
@@ -49,7 +54,7 @@ func (i *instance) Stop(context.Context) error {
 	return nil
 }
 func (*instance) Info() sandbox.Info {
-	return sandbox.Info{Phases: []mayfly.Phase{{Name: mayfly.PhaseInit, Duration: 3 * time.Millisecond}}}
+	return sandbox.Info{Phases: []mayfly.Phase{{Name: mayfly.PhaseInit, Duration: startTime}}}
 }
 func (*instance) Usage() sandbox.Usage {
 	return sandbox.Usage{MemoryPeak: 20 * mayfly.MiB, CPU: time.Second}
@@ -119,10 +124,13 @@ func TestACallIsRecorded(t *testing.T) {
 	if r.Outcome != mayfly.OutcomeOK || !r.Cold || r.Attempt != 1 || r.Trace.ID != req.Trace.ID || r.Trace.Parent != req.Trace.Span || r.MemoryPeak != 20*mayfly.MiB {
 		t.Errorf("record %+v", r)
 	}
+	if r.CPU != 0 {
+		t.Errorf("the call is charged %v of processor time, which the start used", r.CPU)
+	}
 	if r.Event != nil {
 		t.Error("the input of a call that succeeded is kept")
 	}
-	if r.Billed%time.Millisecond != 0 || r.Billed < 3*time.Millisecond {
+	if r.Billed%time.Millisecond != 0 || r.Billed < startTime {
 		t.Errorf("billed %v: not rounded up, or without the init", r.Billed)
 	}
 }

@@ -116,8 +116,12 @@ func (g *group) lease(in *instance, since time.Time) (*Lease, error) {
 		g.discard(in)
 		return nil, mayfly.Errorf(mayfly.Unavailable, "", "the instance could not be woken: %w", err)
 	}
-	l := &Lease{group: g, instance: in, Waited: time.Since(since), before: time.Duration(in.cpu.Load())}
-	l.Cold = in.first.CompareAndSwap(true, false)
+	l := &Lease{group: g, instance: in, since: since, Waited: time.Since(since), before: time.Duration(in.cpu.Load())}
+	l.first = in.first.CompareAndSwap(true, false)
+	if l.first && !in.asked.IsZero() {
+		l.since, l.Waited = in.asked, time.Since(in.asked)
+	}
+	l.Cold = l.first && in.ready.After(l.since)
 	return l, nil
 }
 
@@ -196,7 +200,7 @@ func (g *group) firings(now time.Time) []time.Time {
 }
 
 // learnLocked takes a call into the estimates. An instance's first call is not
-// like the others: caches are cold, and its processor time holds the start's.
+// like the others: caches are cold.
 func (g *group) learnLocked(in *instance, took, cpu time.Duration) {
 	if took == 0 {
 		return
@@ -294,6 +298,10 @@ func (g *group) start() {
 	began := time.Now()
 	raw, spec, err := g.startInstance()
 	<-g.pool.starts
+	var in *instance
+	if err == nil {
+		in = newInstance(g, raw)
+	}
 	g.mu.Lock()
 	g.starting--
 	if err != nil {
@@ -301,7 +309,6 @@ func (g *group) start() {
 		g.mu.Unlock()
 		return
 	}
-	in := newInstance(g, raw)
 	g.cold.Add(time.Since(began))
 	g.spec, g.tier = spec, raw.Info().Tier
 	g.all[in] = struct{}{}

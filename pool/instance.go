@@ -18,11 +18,14 @@ type instance struct {
 	active    int       // leases; guarded by group.mu
 	listed    bool      // in group.free; guarded by group.mu
 	draining  bool      // takes no further lease; guarded by group.mu
-	fresh     bool      // no call has ended yet: its processor time holds that of the start; guarded by group.mu
+	fresh     bool      // no call has ended yet; guarded by group.mu
 	idleSince time.Time // guarded by group.mu
+
+	ready time.Time // end of the start
 
 	cpu      atomic.Int64 // processor time when the last call ended, ns
 	first    atomic.Bool  // no call yet
+	asked    time.Time    // when the holder of a lease that was put back began to wait; set before first is
 	frozen   atomic.Bool
 	freezing sync.Mutex // makes freeze and thaw exclude each other
 	stopping sync.Once
@@ -35,7 +38,8 @@ type instance struct {
 
 func newInstance(g *group, raw sandbox.Instance) *instance {
 	now := time.Now()
-	in := &instance{Instance: raw, group: g, idleSince: now, fresh: true}
+	in := &instance{Instance: raw, group: g, idleSince: now, ready: now, fresh: true}
+	in.cpu.Store(int64(raw.Usage().CPU)) // the start's is no call's
 	in.force, in.forced = context.WithCancel(context.Background())
 	in.first.Store(true)
 	return in

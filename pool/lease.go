@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -15,10 +16,12 @@ import (
 // and Discard ends it; both may be called again without effect.
 type Lease struct {
 	Waited time.Duration // from Acquire to the slot
-	Cold   bool          // the instance's first call
+	Cold   bool          // the instance's first call, which waited for its start
 
 	group    *group
 	instance *instance
+	first    bool          // the instance's first call
+	since    time.Time     // of Acquire
 	before   time.Duration // processor time at the begin
 	over     atomic.Bool
 }
@@ -27,22 +30,31 @@ type Lease struct {
 func (l *Lease) Instance() sandbox.Instance { return l.instance.Instance }
 
 // CPU is what the instance used since the lease began, given its total now. It
-// holds the work of other calls at the same time, and for the first call that of
-// the start.
+// holds the work of other calls at the same time.
 func (l *Lease) CPU(total time.Duration) time.Duration { return max(total-l.before, 0) }
 
-// Phases is how the time before the call was spent: the start's phases where
-// the call is cold, after the wait in the queue that was not the start's.
+// Phases is how the time before the call was spent: of the start's phases what
+// the call waited for, after the wait in the queue that was not the start's. An
+// instance may have been started ahead, or have begun to start for another call.
 func (l *Lease) Phases() []mayfly.Phase {
+	queue := mayfly.Phase{Name: mayfly.PhaseQueue, Duration: l.Waited}
 	if !l.Cold {
-		return []mayfly.Phase{{Name: mayfly.PhaseQueue, Duration: l.Waited}}
+		return []mayfly.Phase{queue}
 	}
 	start := l.instance.Info().Phases
-	queue := l.Waited
-	for _, p := range start {
-		queue -= p.Duration
+	waited := make([]mayfly.Phase, 0, len(start)+2) // the call's comes as well
+	end := l.instance.ready
+	for i := len(start) - 1; i >= 0; i-- {
+		begin := end.Add(-start[i].Duration)
+		of := max(min(end.Sub(l.since), start[i].Duration), 0)
+		waited = append(waited, mayfly.Phase{Name: start[i].Name, Duration: of})
+		queue.Duration -= of
+		end = begin
 	}
-	return append([]mayfly.Phase{{Name: mayfly.PhaseQueue, Duration: max(queue, 0)}}, start...)
+	queue.Duration = max(queue.Duration, 0)
+	waited = append(waited, queue)
+	slices.Reverse(waited)
+	return waited
 }
 
 // Transport is a connection pool to the instance, where its code serves HTTP.
@@ -68,9 +80,14 @@ func (l *Lease) Discard() {
 	}
 }
 
-// PutBack releases a lease that no call used: the next one is still the first.
+// PutBack releases a lease that no call used: the next one is still the first,
+// and has waited since this one did.
 func (l *Lease) PutBack() {
-	if l.Cold {
+	if l.first {
+		l.instance.asked = time.Time{}
+		if l.Cold {
+			l.instance.asked = l.since
+		}
 		l.instance.first.Store(true)
 	}
 	l.Release(0, 0)

@@ -130,6 +130,7 @@ func (p *Pool) Warm(ctx context.Context, v *mayfly.Version) error {
 	if err != nil {
 		return err
 	}
+	lease.Cold = false // no call has waited
 	lease.PutBack()
 	return nil
 }

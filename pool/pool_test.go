@@ -23,6 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type driver struct {
 	startErr  error
 	startTime time.Duration
+	phases    []mayfly.Phase
 	gate      chan struct{} // where not nil, a start takes a value from it
 
 	starts, stops, freezes, thaws, live, most atomic.Int64
@@ -87,7 +88,7 @@ func (f *fake) end() {
 		close(f.done)
 	})
 }
-func (f *fake) Info() sandbox.Info   { return sandbox.Info{} }
+func (f *fake) Info() sandbox.Info   { return sandbox.Info{Phases: f.driver.phases} }
 func (f *fake) Usage() sandbox.Usage { return sandbox.Usage{Memory: 10 * mayfly.MiB} }
 func (f *fake) Freeze() error        { f.driver.freezes.Add(1); return nil }
 func (f *fake) Thaw() error          { f.driver.thaws.Add(1); return nil }
