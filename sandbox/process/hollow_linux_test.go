@@ -7,10 +7,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/sandbox"
 )
 
 // template is a Python program that forks a child into the hollow cell that it
@@ -242,6 +244,11 @@ func TestHollowEgress(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := enter(t, conn, c)
+		used := usageOf(c.cell.pid, sandbox.Usage{}).CPU
+		time.Sleep(300 * time.Millisecond)
+		if used = usageOf(c.cell.pid, sandbox.Usage{}).CPU - used; used > 100*time.Millisecond {
+			t.Errorf("an init with nothing to do took %v of processor time", used)
+		}
 		p.Close()
 	}
 }

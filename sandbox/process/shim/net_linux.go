@@ -128,28 +128,29 @@ func closeAll(fds []int) {
 // the default route. It answers with the tunnel's descriptor, which carries
 // the cell's packets.
 func (s *server) link(msg Reader, fds []int) {
+	device := fdDevice
 	if len(fds) > 0 { // the daemon could open it, which this user may not
-		raw(syscall.SYS_DUP3, uintptr(fds[0]), fdDevice, syscall.O_CLOEXEC)
+		device = fds[0]
 	}
 	mtu := msg.Uint()
 	var ip, mask, gateway [4]byte
 	for _, a := range []*[4]byte{&ip, &mask, &gateway} {
 		copy(a[:], msg.Text())
 	}
-	where, errno := configure(int32(mtu), ip, mask, gateway)
+	where, errno := configure(device, int32(mtu), ip, mask, gateway)
 	if errno != 0 {
 		s.fail(where, errno)
 		return
 	}
-	s.ok(nil, fdDevice)
+	s.ok(nil, device)
 	closeFD(fdDevice)
 }
 
-func configure(mtu int32, ip, mask, gateway [4]byte) (where string, errno syscall.Errno) {
+func configure(device int, mtu int32, ip, mask, gateway [4]byte) (where string, errno syscall.Errno) {
 	const name = "eth0"
 	r := newIfreq(name)
 	*(*uint16)(unsafe.Pointer(&r.data)) = syscall.IFF_TUN | syscall.IFF_NO_PI
-	if errno := r.call(fdDevice, syscall.TUNSETIFF); errno != 0 {
+	if errno := r.call(device, syscall.TUNSETIFF); errno != 0 {
 		return "make network device", errno
 	}
 	fd, errno := socket(syscall.SOCK_DGRAM)

@@ -6,7 +6,8 @@ import "syscall"
 const (
 	fdControl = 3 // the socket to the daemon
 	fdTunnel  = 4 // a reference to /dev/net/tun, or to /dev/null where that is missing
-	fdDevice  = 5 // of an init: the tunnel, opened in its network, until it is linked
+	fdDevice  = 5 // of an init that may open it: the tunnel, opened in its network, until it is linked
+	fdSignals = 6 // of an init: its signalfd
 )
 
 // init takes the process over where the daemon asked for it. It runs before

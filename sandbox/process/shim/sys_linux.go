@@ -173,7 +173,8 @@ func setMask(mask uint64) {
 	raw(syscall.SYS_RT_SIGPROCMASK, 2 /* SIG_SETMASK */, uintptr(unsafe.Pointer(&mask)), 0, 8)
 }
 
-// childSignals blocks every signal and returns a signalfd for SIGCHLD.
+// childSignals blocks every signal and returns a signalfd for SIGCHLD, whose
+// place is not one that a tunnel or a message's descriptor may take.
 func childSignals() int {
 	setSignal(syscall.SIGCHLD, sigDefault)
 	setMask(^uint64(0))
@@ -182,7 +183,8 @@ func childSignals() int {
 	if errno != 0 {
 		exitNow(1)
 	}
-	return int(fd)
+	moveTo(int(fd), fdSignals)
+	return fdSignals
 }
 
 // cloneArgs is struct clone_args (clone(2)).
