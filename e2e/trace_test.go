@@ -103,7 +103,7 @@ func TestOneTrace(t *testing.T) {
 	for _, want := range []string{ // each hop with its parents, from the request on
 		"POST /orders/{id}",
 		"POST /orders/{id} > front",
-		"POST /orders/{id} > front > init",
+		"POST /orders/{id} > front > queue",
 		"POST /orders/{id} > front > call",
 		"POST /orders/{id} > front > send queue/jobs",
 		"POST /orders/{id} > front > send queue/jobs > receive queue/jobs",
