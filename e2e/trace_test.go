@@ -168,7 +168,9 @@ functions:
 	took, linked := 0, 0
 	for i, id := range ids {
 		// The call is in the trace of the first message.
-		v := n.trace(id, func(v *telemetry.TraceView) bool { return has(v, "receive queue/jobs") && (i > 0 || len(v.Invocations) > 0) })
+		v := n.trace(id, func(v *telemetry.TraceView) bool {
+			return has(v, "receive queue/jobs") && (i > 0 || len(v.Invocations) > 0)
+		})
 		took += len(v.Invocations)
 		for _, s := range v.Spans {
 			linked += len(s.Links)
