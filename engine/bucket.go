@@ -83,6 +83,9 @@ func (b *Bucket) Get(ctx context.Context, key string) ([]byte, uint64, error) {
 // Put writes a value whose last revision is rev; rev 0 means that the key must
 // not exist. It returns a Conflict error where the revision is another.
 func (b *Bucket) Put(ctx context.Context, key string, value []byte, rev uint64) (uint64, error) {
+	if err := b.engine.room("write "+b.name+"/"+key, len(value)); err != nil {
+		return 0, err
+	}
 	ctx, cancel := b.engine.call(ctx)
 	defer cancel()
 	var err error
@@ -100,6 +103,9 @@ func (b *Bucket) Put(ctx context.Context, key string, value []byte, rev uint64) 
 // PutTTL is Put for a value that ends after ttl, in whole seconds of at least
 // one. Each renewal writes it again with the revision of the last.
 func (b *Bucket) PutTTL(ctx context.Context, key string, value []byte, rev uint64, ttl time.Duration) (uint64, error) {
+	if err := b.engine.room("write "+b.name+"/"+key, len(value)); err != nil {
+		return 0, err
+	}
 	ctx, cancel := b.engine.call(ctx)
 	defer cancel()
 	ttl = max(ttl.Round(time.Second), time.Second)

@@ -29,6 +29,7 @@ type Engine struct {
 	conn   *nats.Conn
 	js     jetstream.JetStream
 	index  *Index
+	free   func(dir string) (mayfly.Bytes, bool) // freeSpace, but for tests
 
 	mu   sync.Mutex
 	logs map[string]*Log // guarded by mu
@@ -45,7 +46,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	e := &Engine{cfg: cfg, logs: map[string]*Log{}, kvs: map[string]*Bucket{}}
+	e := &Engine{cfg: cfg, free: freeSpace, logs: map[string]*Log{}, kvs: map[string]*Bucket{}}
 	if err := e.open(ctx); err != nil {
 		_ = e.Close()
 		return nil, err

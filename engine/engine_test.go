@@ -199,6 +199,29 @@ func TestFullLogRefuses(t *testing.T) {
 	}
 }
 
+// TestFullDiskRefuses begins no write that could fail: a stream whose write
+// failed takes no more before a restart.
+func TestFullDiskRefuses(t *testing.T) {
+	e := open(t, Config{})
+	log, err := e.Log(t.Context(), "QUEUE_1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := mayfly.Bytes(0)
+	e.free = func(string) (mayfly.Bytes, bool) { return left, true }
+	_, appended := log.Append(t.Context(), []byte("x"))
+	_, put := e.Index().Put(t.Context(), "apps.a", []byte("x"), 0)
+	for _, err := range []error{appended, put} {
+		if mayfly.CodeOf(err) != mayfly.Unavailable || !strings.Contains(err.Error(), "is full (0B free)") {
+			t.Errorf("on a full disk: %v", err)
+		}
+	}
+	left = mayfly.GiB
+	if _, err := log.Append(t.Context(), []byte("x")); err != nil {
+		t.Errorf("once there is room: %v", err)
+	}
+}
+
 func TestFolderIsHeldByOne(t *testing.T) {
 	dir := t.TempDir()
 	e := open(t, Config{Dir: dir})

@@ -73,6 +73,9 @@ func (l *Log) MaxRecord() int { return int(l.engine.conn.MaxPayload()) - 512 }
 // Append writes one record and returns its sequence number. The record is
 // durable when it returns. A full disk or log is an Unavailable error.
 func (l *Log) Append(ctx context.Context, record []byte) (uint64, error) {
+	if err := l.engine.room("write "+l.name, len(record)); err != nil {
+		return 0, err
+	}
 	ctx, cancel := l.engine.call(ctx)
 	defer cancel()
 	ack, err := l.engine.js.Publish(ctx, subject(l.name), record)
