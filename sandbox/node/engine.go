@@ -24,7 +24,7 @@ const probe = `process.stdout.write(JSON.stringify({path: process.execPath, vers
 // find returns the configured node or the first on PATH.
 func find(ctx context.Context, configured string) (*engine, error) {
 	missing := func(why string) error {
-		return mayfly.Errorf(mayfly.Unavailable, "find Node", "JavaScript functions need Node.js 18 or newer as node; install it (https://nodejs.org) or name it in the configuration (%s)", why)
+		return mayfly.Errorf(mayfly.Unavailable, "find Node", "JavaScript functions need Node.js 18 or newer as node; install it (https://nodejs.org) so that it is on PATH (%s)", why)
 	}
 	path := configured
 	if path == "" {

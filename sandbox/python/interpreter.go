@@ -79,7 +79,7 @@ func find(ctx context.Context, configured string) (*interpreter, error) {
 		reasons = append(reasons, err.Error())
 	}
 	return nil, mayfly.Errorf(mayfly.Unavailable, "find Python",
-		"Python functions need Python 3.8 or newer as python3; install it (Debian: apt-get install python3) or name it in the configuration (%s)", strings.Join(reasons, "; "))
+		"Python functions need Python 3.8 or newer as python3; install it (Debian: apt-get install python3) so that it is on PATH (%s)", strings.Join(reasons, "; "))
 }
 
 // wanted is the version that a bundle's virtual environment was made for, ""
