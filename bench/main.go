@@ -20,23 +20,26 @@ import (
 type benchmark struct {
 	name, title string
 	run         func(ctx context.Context, s *session, t *table) error
+	alone       bool // only where it is named: it takes minutes
 }
 
 // benchmarks in the order in which they run.
 func benchmarks() []benchmark {
 	return []benchmark{
-		{"start", "exec to ready file, an application of five functions", benchStart},
-		{"warm", "an echo over HTTP: latency at 1 connection, throughput at 32", benchWarm},
-		{"cold", "first byte of a call that finds no instance, next to plain process start", benchCold},
-		{"save", "a saved change to its first answer", benchSave},
-		{"redeploy", "load at 32 connections while ten new versions go live", benchRedeploy},
-		{"burst", "0 to 200 Python instances at once", benchBurst},
-		{"async", "asynchronous calls: accepted on disk, and processed", benchAsync},
-		{"kill", "kill -9 during asynchronous load: accepted calls that were executed", benchKill},
-		{"queue", "messages: accepted on disk, and processed in batches", benchQueue},
-		{"kv", "key-value store over the public API", benchKV},
-		{"s3", "objects over the S3 API", benchS3},
-		{"idle", "memory while nothing is called", benchIdle},
+		{"start", "exec to ready file, an application of five functions", benchStart, false},
+		{"warm", "an echo over HTTP: latency at 1 connection, throughput at 32", benchWarm, false},
+		{"cold", "first byte of a call that finds no instance, next to plain process start", benchCold, false},
+		{"save", "a saved change to its first answer", benchSave, false},
+		{"redeploy", "load at 32 connections while ten new versions go live", benchRedeploy, false},
+		{"burst", "0 to 200 Python instances at once", benchBurst, false},
+		{"async", "asynchronous calls: accepted on disk, and processed", benchAsync, false},
+		{"kill", "kill -9 during asynchronous load: accepted calls that were executed", benchKill, false},
+		{"queue", "messages: accepted on disk, and processed in batches", benchQueue, false},
+		{"kv", "key-value store over the public API", benchKV, false},
+		{"s3", "objects over the S3 API", benchS3, false},
+		{"idle", "memory while nothing is called", benchIdle, false},
+		{"build", "go build with an empty cache, and what comes of it", benchBuild, true},
+		{"soak", "what a node holds after mixed load with instances killed at random (-soak 30m)", benchSoak, false},
 	}
 }
 
@@ -47,8 +50,9 @@ type session struct {
 	binary   string // mayfly
 	rounds   int
 	duration time.Duration // of one throughput measurement
-	cases    []string      // names of functions to measure; empty: all
-	verbose  io.Writer     // progress
+	soak     time.Duration
+	cases    []string  // names of functions to measure; empty: all
+	verbose  io.Writer // progress
 	tools    map[string]string
 }
 
@@ -71,9 +75,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	asJSON := f.Bool("json", false, "print JSON")
+	asMarkdown := f.Bool("markdown", false, "print tables for a document")
 	f.StringVar(&s.binary, "binary", "", "a built mayfly (default: build it)")
 	f.IntVar(&s.rounds, "rounds", 3, "rounds of each measurement; figures are their medians")
-	f.DurationVar(&s.duration, "duration", 5*time.Second, "of one throughput measurement")
+	f.DurationVar(&s.duration, "duration", 2*time.Second, "of one throughput measurement")
+	f.DurationVar(&s.soak, "soak", time.Minute, "how long soak goes on")
 	cases := f.String("cases", "", "measure only these functions, such as python,node,binary")
 	f.Usage = func() { usage(f) }
 	if err := f.Parse(args); err != nil {
@@ -90,7 +96,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(s.dir)
-	r := &report{Machine: describeMachine()}
+	r := &report{Machine: describeMachine(), out: stdout, format: text}
+	switch {
+	case *asJSON:
+		r.format = inJSON
+	case *asMarkdown:
+		r.format = markdown
+	}
+	r.begin()
 	for _, b := range chosen {
 		t := &table{Name: b.name, Title: b.title}
 		r.Tables = append(r.Tables, t)
@@ -98,15 +111,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		if err := b.run(ctx, s, t); err != nil {
 			t.note("failed: %v", err)
 		}
+		r.say(t)
 		if ctx.Err() != nil {
 			break
 		}
 	}
-	return r.print(stdout, *asJSON)
+	return r.end()
 }
 
 func usage(f *flag.FlagSet) {
-	fmt.Fprintln(f.Output(), "usage: go run ./bench [flags] [names…]")
+	fmt.Fprintln(f.Output(), "usage: go run ./bench [flags] [all | names…]")
 	for _, b := range benchmarks() {
 		fmt.Fprintf(f.Output(), "  %-10s %s\n", b.name, b.title)
 	}
@@ -115,8 +129,8 @@ func usage(f *flag.FlagSet) {
 
 func choose(names []string) ([]benchmark, error) {
 	all := benchmarks()
-	if len(names) == 0 {
-		return all, nil
+	if len(names) == 0 || slices.Equal(names, []string{"all"}) {
+		return slices.DeleteFunc(all, func(b benchmark) bool { return b.alone }), nil
 	}
 	var out []benchmark
 	for _, n := range names {
@@ -170,6 +184,23 @@ func moduleRoot(ctx context.Context) (string, error) {
 		return "", errors.New("run it in the source tree of mayfly")
 	}
 	return filepath.Dir(mod), nil
+}
+
+// benchBuild measures what whoever builds from source waits for.
+func benchBuild(ctx context.Context, s *session, t *table) error {
+	out := filepath.Join(s.dir, "built")
+	began := time.Now()
+	if err := s.build(ctx, out, "./cmd/mayfly", "GOCACHE="+filepath.Join(s.dir, "build-cache")); err != nil {
+		return err
+	}
+	row := t.row("mayfly")
+	row.add("build", "s", time.Since(began).Seconds())
+	info, err := os.Stat(out)
+	if err != nil {
+		return err
+	}
+	row.add("binary", "MB", float64(info.Size())/1e6)
+	return nil
 }
 
 // build compiles a package of this module; env is added to the environment.

@@ -139,6 +139,7 @@ func (s *session) idleEmpty(ctx context.Context, t *table) error {
 func (t *table) memory(name string, pid int) {
 	t.row(name).add("RSS", "MiB", statusKiB(pid, "VmRSS")/1024)
 	t.row(name).add("PSS", "MiB", rollupKiB(pid, "Pss")/1024)
+	t.row(name).add("anonymous", "MiB", statusKiB(pid, "RssAnon")/1024)
 }
 
 func (s *session) idleInstances(ctx context.Context, t *table) error {

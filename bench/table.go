@@ -1,15 +1,11 @@
 package main
 
 import (
-	"cmp"
-	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"runtime"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 )
 
@@ -128,51 +124,6 @@ func describeMachine() machine {
 func readText(path string) string {
 	b, _ := os.ReadFile(path)
 	return string(b)
-}
-
-// report is all that a run found.
-type report struct {
-	Machine machine  `json:"machine"`
-	Tables  []*table `json:"tables"`
-}
-
-func (r *report) print(w io.Writer, asJSON bool) error {
-	if asJSON {
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		return enc.Encode(r)
-	}
-	m := r.Machine
-	fmt.Fprintf(w, "%d × %s, Linux %s, %s, load before %s, %s\n", m.CPUs, cmp.Or(m.Model, "CPU"), m.Kernel, m.Go, m.Load, m.When)
-	for _, t := range r.Tables {
-		t.print(w)
-	}
-	return nil
-}
-
-func (t *table) print(w io.Writer) {
-	fmt.Fprintf(w, "\n%s: %s\n", t.Name, t.Title)
-	var columns []string
-	for _, r := range t.Rows {
-		for _, f := range r.Figures {
-			if !slices.Contains(columns, f.Name) {
-				columns = append(columns, f.Name)
-			}
-		}
-	}
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(tw, "  %s\t%s\n", "case", strings.Join(columns, "\t"))
-	for _, r := range t.Rows {
-		cells := []string{"  " + r.Case}
-		for _, c := range columns {
-			cells = append(cells, r.figure(c).String())
-		}
-		fmt.Fprintln(tw, strings.Join(append(cells, r.Note), "\t"))
-	}
-	tw.Flush()
-	for _, n := range t.Notes {
-		fmt.Fprintln(w, "  "+n)
-	}
 }
 
 func (f *figure) String() string {
