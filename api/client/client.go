@@ -98,7 +98,20 @@ func (c *Client) explain(err error) error {
 	}
 	var uerr *url.Error
 	if errors.As(err, &uerr) {
-		return uerr.Err
+		err = uerr.Err
+	}
+	return c.broken(err)
+}
+
+// broken tells a connection that broke off from an error that has a meaning of
+// its own, such as one of what was being sent.
+func (c *Client) broken(err error) error {
+	if mayfly.CodeOf(err) != mayfly.Internal || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	var op *net.OpError
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &op) {
+		return mayfly.Errorf(mayfly.Unavailable, "", "mayfly at %s broke off before it had answered in full: %w", c.Base, err)
 	}
 	return err
 }
@@ -142,5 +155,5 @@ func (c *Client) Lines(ctx context.Context, method, path, kind string, body io.R
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return sc.Err()
+	return c.broken(sc.Err())
 }
