@@ -21,10 +21,16 @@ import (
 	"github.com/mayfly-cloud/mayfly/api/client"
 )
 
-// binary is the mayfly that the tests run, built by TestMain.
+// binary is the mayfly that the tests run, built by TestMain unless the
+// variable names one.
 var binary string
 
+const binaryVariable = "MAYFLY_E2E_BINARY"
+
 func TestMain(m *testing.M) {
+	if binary = os.Getenv(binaryVariable); binary != "" {
+		os.Exit(m.Run())
+	}
 	dir, err := os.MkdirTemp("", "mayfly-e2e-")
 	if err != nil {
 		panic(err)
