@@ -136,6 +136,21 @@ func stepDown(own string) {
 // wantedControllers are those that limits need.
 var wantedControllers = []string{"memory", "cpu", "pids"}
 
+// weigh gives all cells together as much of a busy machine as that many
+// processes outside would get. One, which is the kernel's default, is less than
+// the daemon's own threads take, and what they then wait for is the cells.
+func (h *hierarchies) weigh(processes int) {
+	node := &group{h: h}
+	dir := node.dir("cpu")
+	switch {
+	case dir == "":
+	case h.v2["cpu"]:
+		put(dir, "cpu.weight", strconv.Itoa(min(10_000, 100*processes)))
+	default:
+		put(dir, "cpu.shares", strconv.Itoa(1024*processes))
+	}
+}
+
 // bound limits the memory of all cells together.
 func (h *hierarchies) bound(memory mayfly.Bytes) error {
 	node := &group{h: h}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"sync"
 	"time"
@@ -136,6 +137,7 @@ func (w *walls) build() (why string, err error) {
 
 // breed makes the nursery and its first cell.
 func (w *walls) breed(ctx context.Context, groups *hierarchies) error {
+	groups.weigh(runtime.NumCPU())
 	if err := groups.bound(w.cfg.Memory); err != nil {
 		return err
 	}

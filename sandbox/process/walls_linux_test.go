@@ -336,6 +336,18 @@ func TestUnifiedLimits(t *testing.T) {
 	}
 }
 
+func TestAllCellsWeighAsManyProcesses(t *testing.T) {
+	h := &hierarchies{unified: t.TempDir(), v2: map[string]bool{"cpu": true}}
+	h.weigh(4)
+	path := filepath.Join(h.unified, "cpu.weight")
+	if err := os.Chmod(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := readAll(t, path); got != "400" {
+		t.Errorf("cells weigh %s, want 400", got)
+	}
+}
+
 // running reports whether a process still has memory: a zombie does not run.
 func running(pid int) bool {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
