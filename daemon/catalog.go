@@ -97,7 +97,7 @@ func (n *Node) makeServices() (err error) {
 	rows = table.New(table.Config{Source: databases, Invoker: caller{n.invoker, n.tracer}, Aside: n.enqueue, Log: c.Log})
 	p.services = append(p.services, p.secrets, stores, n.buckets, databases)
 	p.triggers = append(p.triggers, keys, objects, rows)
-	p.api = append(p.api, p.secrets, stores, n.buckets, databases)
+	p.api = append(p.api, p.secrets, stores, n.buckets, databases, backups{n, databases})
 	return nil
 }
 
@@ -126,7 +126,7 @@ func (n *Node) makeTriggers(marks *engine.Bucket) {
 // makeAlerts makes the rules over metrics.
 func (n *Node) makeAlerts() (err error) {
 	n.alerts, err = alert.Open(alert.Config{
-		Dir: n.cfg.path("alerts"), Metrics: n.metrics, URL: url(n.listen.api), Authorizer: n.parts.grants, Log: n.cfg.Log,
+		Dir: n.cfg.path("alerts"), Every: 3 * n.cfg.Sample, Wait: 3 * n.cfg.Sample, Metrics: n.metrics, URL: url(n.listen.api), Authorizer: n.parts.grants, Log: n.cfg.Log,
 	})
 	if err != nil {
 		return err

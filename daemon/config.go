@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/mayfly-cloud/mayfly"
 )
@@ -27,6 +28,8 @@ type Config struct {
 	Dev         bool              // errors show user code; versions are dropped early
 	OTLP        string            // a collector's base URL, to which all telemetry is sent as well; "" none
 	OTLPHeaders map[string]string // such as an API key
+	Telemetry   string            // on (default), or off: no logs, traces and metrics of calls are kept; usage is counted
+	Sample      time.Duration     // between two samples of each metric; default 10s. Alerts are judged each third one
 	Version     string            // of this build
 
 	Log *slog.Logger
@@ -46,6 +49,10 @@ func (c Config) WithDefaults() Config {
 	c.S3 = orElse(c.S3, DefaultS3)
 	c.Durability = orElse(c.Durability, "always")
 	c.Walls = orElse(c.Walls, "auto")
+	c.Telemetry = orElse(c.Telemetry, "on")
+	if c.Sample == 0 {
+		c.Sample = 10 * time.Second
+	}
 	c.Version = orElse(c.Version, "dev")
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -80,6 +87,12 @@ func (c Config) Validate() error {
 	}
 	if c.Walls != "auto" && c.Walls != "none" {
 		bad("--walls", "%q is not a choice of walls; choose auto or none", c.Walls)
+	}
+	if c.Telemetry != "on" && c.Telemetry != "off" {
+		bad("--telemetry", "%q is neither on nor off", c.Telemetry)
+	}
+	if c.Sample < time.Second || c.Sample > time.Minute {
+		bad("--sample", "%s is not between 1s and 1m", c.Sample)
 	}
 	switch len(errs) {
 	case 0:

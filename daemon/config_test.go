@@ -9,11 +9,11 @@ import (
 )
 
 func TestConfigSaysAllThatIsWrong(t *testing.T) {
-	err := Config{Gateway: "nonsense", API: "127.0.0.1:99999", Durability: "never", Walls: "paper"}.WithDefaults().Validate()
+	err := Config{Gateway: "nonsense", API: "127.0.0.1:99999", Durability: "never", Walls: "paper", Telemetry: "maybe", Sample: 1}.WithDefaults().Validate()
 	if mayfly.CodeOf(err) != mayfly.Invalid {
 		t.Fatalf("err = %v", err)
 	}
-	for _, flag := range []string{"--data", "--gateway", "--api", "--durability", "--walls"} {
+	for _, flag := range []string{"--data", "--gateway", "--api", "--durability", "--walls", "--telemetry", "--sample"} {
 		if !strings.Contains(err.Error(), flag) {
 			t.Errorf("%s is not named in:\n%v", flag, err)
 		}

@@ -41,6 +41,7 @@ type Node struct {
 	engine    *engine.Engine
 	tokens    *identity.Tokens
 	telemetry *telemetry.Store
+	sink      sink // telemetry, or nothing
 	metrics   *prom.Metrics
 	alerts    *alert.Alerts
 	ledger    *meter.Ledger

@@ -63,20 +63,34 @@ func (n *Node) eventGauges() {
 	n.metrics.Collect("mayfly_backlog_oldest_seconds", "How long the oldest of them has waited.", false, onTheWay, func(emit emit) {
 		n.eachBacklog(func(app, to string, s event.Stats) { emit(age(s), app, to) })
 	})
+	// What an app had when the node started, or nothing, is told first, so that
+	// its first dead letter is seen to be more than before.
+	before, first := n.deadLetters(), map[string]time.Time{}
 	n.metrics.Collect("mayfly_dead_letters", "Dead letters of an app.", false, []string{"app"}, func(emit emit) {
-		// An app without any is told too: the first one is then seen to grow.
-		dead := map[string]int{}
-		for _, m := range n.control.State().Manifests() {
-			dead[string(m.App)] = 0
-		}
-		for _, l := range n.stores.dead.Lanes() {
-			app, _, _ := strings.Cut(l.Name(), "/")
-			dead[app] += l.Stats().Total
-		}
-		for app, count := range dead {
+		now := time.Now()
+		for app, count := range n.deadLetters() {
+			if first[app].IsZero() {
+				first[app] = now
+			}
+			if now.Sub(first[app]) < n.cfg.Sample {
+				count = before[app]
+			}
 			emit(float64(count), app)
 		}
 	})
+}
+
+// deadLetters counts those of each app; a deployed one without any has 0.
+func (n *Node) deadLetters() map[string]int {
+	dead := map[string]int{}
+	for _, m := range n.control.State().Manifests() {
+		dead[string(m.App)] = 0
+	}
+	for _, l := range n.stores.dead.Lanes() {
+		app, _, _ := strings.Cut(l.Name(), "/")
+		dead[app] += l.Stats().Total
+	}
+	return dead
 }
 
 // eachQueue gives the declared queues; those that nobody has sent to are empty.

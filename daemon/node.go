@@ -85,7 +85,7 @@ func (n *Node) supported() manifest.Supported {
 func (n *Node) inside(who mayfly.Caller) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", n.tracer.services(who, n.api.Inside(who)))
-	receiver := (&otlp.Receiver{Sink: n.telemetry, Metrics: n.metrics}).Handler(who)
+	receiver := (&otlp.Receiver{Sink: n.sink, Metrics: n.metrics}).Handler(who)
 	mux.Handle("/otlp/", http.StripPrefix("/otlp", receiver))
 	for _, signal := range []string{"trace", "logs", "metrics"} {
 		mux.Handle("/opentelemetry.proto.collector."+signal+".v1."+strings.ToUpper(signal[:1])+signal[1:]+"Service/", receiver) // gRPC

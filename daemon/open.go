@@ -52,7 +52,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	})
 	g.Go(func() (err error) {
 		n.metrics, err = prom.Open(prom.Config{
-			Dir: c.path("metrics"), Version: c.Version, Authorizer: n.parts.grants, Log: c.Log,
+			Dir: c.path("metrics"), Interval: c.Sample, Version: c.Version, Authorizer: n.parts.grants, Log: c.Log,
 			Rules: func() (groups, alerts any) { return n.alerts.Prometheus() },
 		})
 		return err
@@ -88,6 +88,10 @@ func (n *Node) open(ctx context.Context) (err error) {
 	err = g.Wait()
 	if n.telemetry != nil {
 		n.closing(n.telemetry.Close)
+	}
+	n.sink = nothing{}
+	if n.telemetry != nil && c.Telemetry == "on" {
+		n.sink = n.telemetry
 	}
 	if n.telemetry != nil && n.metrics != nil {
 		n.telemetry.Observe(n.metrics)
@@ -134,7 +138,7 @@ func (n *Node) openEvents(ctx context.Context, family string) (*event.Store, err
 
 // openLauncher makes the launcher, which serves the doors of every sandbox.
 func (n *Node) openLauncher(doors []process.Door) (err error) {
-	n.refusals = &refusals{log: n.telemetry}
+	n.refusals = &refusals{log: n.sink}
 	n.launcher, err = process.New(process.Config{
 		Dir: n.cfg.path("run"), Bundles: n.stores.artifacts.Bundles(), Node: nodeID(n.cfg.Data),
 		Doors: doors, Walls: n.cfg.Walls, Memory: n.cfg.Memory, Egress: n.refusals, Log: n.cfg.Log,

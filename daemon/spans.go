@@ -11,13 +11,25 @@ import (
 	"github.com/mayfly-cloud/mayfly/trigger"
 )
 
-// spanSink takes spans; telemetry's Store is it.
-type spanSink interface{ Span(mayfly.Span) }
+// sink takes what calls leave behind; telemetry's Store is it. It neither blocks
+// nor fails.
+type sink interface {
+	Invocation(*mayfly.Invocation)
+	Span(mayfly.Span)
+	Log(mayfly.LogLine)
+}
+
+// nothing is a sink that keeps nothing.
+type nothing struct{}
+
+func (nothing) Invocation(*mayfly.Invocation) {}
+func (nothing) Span(mayfly.Span)              {}
+func (nothing) Log(mayfly.LogLine)            {}
 
 // tracer makes the spans of what functions do through their doors, in the trace
 // of the call that they act for. What belongs to no call makes none.
 type tracer struct {
-	sink  spanSink
+	sink  sink
 	calls *underway
 }
 

@@ -61,7 +61,7 @@ func (n *Node) wire(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	n.tracer = &tracer{sink: n.telemetry, calls: &underway{calls: map[int][]cause{}}}
+	n.tracer = &tracer{sink: n.sink, calls: &underway{calls: map[int][]cause{}}}
 	if err := n.openLauncher(n.doors()); err != nil {
 		return err
 	}
@@ -73,9 +73,9 @@ func (n *Node) wire(ctx context.Context) (err error) {
 	}
 	specs := &specs{bundles: n.stores.artifacts, secrets: n.parts.secrets, manifest: n.manifest}
 	n.pool = pool.New(pool.Config{
-		Drivers: n.drivers, Specs: specs, Firings: n.firings, Memory: n.cfg.Memory, Output: redacted{n.telemetry, n.parts.secrets.Redact}, Log: n.cfg.Log,
+		Drivers: n.drivers, Specs: specs, Firings: n.firings, Memory: n.cfg.Memory, Output: redacted{n.sink, n.parts.secrets.Redact}, Log: n.cfg.Log,
 	})
-	n.invoker = invoke.New(invoke.Config{Versions: versions{n}, Pool: n.pool, Recorder: recorders{n.telemetry, n.ledger}, Budget: n.ledger, Watcher: n.tracer.calls, Log: n.cfg.Log})
+	n.invoker = invoke.New(invoke.Config{Versions: versions{n}, Pool: n.pool, Recorder: recorders{n.sink, n.ledger}, Budget: n.ledger, Watcher: n.tracer.calls, Log: n.cfg.Log})
 	n.dead = event.NewDead(n.stores.dead)
 	n.parts.calls = async.New(async.Config{
 		Store: n.stores.invoke, Dead: n.dead, Invoker: caller{n.invoker, n.tracer}, Functions: trigger.FunctionsOf(apps{n}),
@@ -93,7 +93,7 @@ func (n *Node) wire(ctx context.Context) (err error) {
 		return err
 	}
 	n.gateway = gateway.New(gateway.Config{
-		Invoker: n.invoker, Async: accept{n.parts.calls}, Tokens: n.tokens, Spans: n.telemetry, Bucket: n.buckets.PublicHandler(), Dev: n.cfg.Dev, Log: n.cfg.Log,
+		Invoker: n.invoker, Async: accept{n.parts.calls}, Tokens: n.tokens, Spans: n.sink, Bucket: n.buckets.PublicHandler(), Dev: n.cfg.Dev, Log: n.cfg.Log,
 	})
 	n.api = api.New(api.Config{
 		Node: n, Deploys: n.control, Invoker: n.invoker, Async: accept{n.parts.calls}, Tokens: n.tokens, Grants: n.parts.grants,

@@ -31,6 +31,7 @@ type world struct {
 	metrics *prom.Metrics
 	alerts  *Alerts
 	hook    *hookServer
+	mails   *smtpServer
 	gauges  map[string]float64 // by "name|app|queue"
 	tick    time.Duration
 }
@@ -39,7 +40,7 @@ const tick = 30 * time.Second
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), now: time.Now().Add(-10 * 24 * time.Hour).Truncate(time.Hour), gauges: map[string]float64{}, hook: newHookServer(t), tick: tick}
+	w := &world{t: t, dir: t.TempDir(), now: time.Now().Add(-10 * 24 * time.Hour).Truncate(time.Hour), gauges: map[string]float64{}, hook: newHookServer(t), mails: newSMTP(t), tick: tick}
 	var err error
 	w.metrics, err = prom.Open(prom.Config{Dir: filepath.Join(w.dir, "metrics"), Interval: 24 * time.Hour, Now: func() time.Time { return w.now }})
 	if err != nil {
@@ -67,8 +68,13 @@ func newWorld(t *testing.T) *world {
 		}
 	}
 	w.open()
-	if err := w.alerts.SetReceiver(ctx, Receiver{Name: "hook", Kind: "webhook", URL: w.hook.URL}); err != nil {
-		t.Fatal(err)
+	for _, r := range []Receiver{
+		{Name: "hook", Kind: "webhook", URL: w.hook.URL},
+		{Name: "mail", Kind: "email", SMTP: w.mails.addr, From: "Mayfly <mayfly@example.com>", To: []string{"ops@example.com"}},
+	} {
+		if err := w.alerts.SetReceiver(ctx, r); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return w
 }
@@ -122,6 +128,25 @@ func (w *world) expect(want ...string) {
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
 		w.t.Errorf("told %q, want %q", got, want)
+	}
+}
+
+// expectBoth is expect of the webhook and of the mailbox.
+func (w *world) expectBoth(want ...string) {
+	w.t.Helper()
+	w.expect(want...)
+	var got []string
+	for _, mail := range w.mails.take() {
+		for line := range strings.SplitSeq(mail, "\r\n") {
+			state, rest, _ := strings.Cut(line, "  ")
+			if rule, _, ok := strings.Cut(rest, " ("); ok && (state == "FIRING" || state == "RESOLVED") {
+				got = append(got, strings.ToLower(state)+" "+rule)
+			}
+		}
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		w.t.Errorf("mailed %q, want %q", got, want)
 	}
 }
 
@@ -180,15 +205,15 @@ func TestSeededFaults(t *testing.T) {
 			w := newWorld(t)
 			w.gauges["mayfly_dead_letters|shop|jobs"] = 3
 			w.pass(20*time.Minute, w.quiet)
-			w.expect()
+			w.expectBoth()
 			w.pass(c.last, func() { c.fault(w) })
 			w.pass(time.Minute, w.quiet)
-			w.expect("firing " + c.rule)
+			w.expectBoth("firing " + c.rule)
 			if c.heal != nil {
 				c.heal(w)
 			}
 			w.pass(c.clear, w.quiet)
-			w.expect("resolved " + c.rule)
+			w.expectBoth("resolved " + c.rule)
 		})
 	}
 }
@@ -200,19 +225,16 @@ func TestRunawayCost(t *testing.T) {
 	}
 	w.gauges["mayfly_budget_used_ratio|shop"] = 0.1
 	w.pass(5*time.Minute, w.quiet)
-	w.expect()
+	w.expectBoth()
 	w.gauges["mayfly_budget_used_ratio|shop"] = 0.6
 	w.pass(5*time.Minute, w.quiet)
-	w.expect("firing budget-50")
+	w.expectBoth("firing budget-50")
 	w.gauges["mayfly_budget_used_ratio|shop"] = 1.2
 	w.pass(5*time.Minute, w.quiet)
-	got := w.hook.take()
-	if !slices.Contains(got, "firing budget-100") {
-		t.Errorf("told %q", got)
-	}
+	w.expectBoth("firing budget-100")
 	w.gauges["mayfly_budget_used_ratio|shop"] = 0
 	w.pass(5*time.Minute, w.quiet)
-	w.expect("resolved budget-50", "resolved budget-100")
+	w.expectBoth("resolved budget-50", "resolved budget-100")
 }
 
 // A day of traffic with its ups and downs, slow calls and a few errors fires
@@ -235,9 +257,11 @@ func TestQuietDayAndLatencyShift(t *testing.T) {
 		w.calls(n, bad, mayfly.OutcomeError, time.Duration(20+i%7+hour)*time.Millisecond)
 	}
 	w.pass(24*time.Hour, day)
-	w.expect()
+	w.expectBoth()
 	w.pass(40*time.Minute, func() { w.calls(20, 0, "", 400*time.Millisecond) })
-	w.expect("firing duration")
+	w.expectBoth("firing duration")
+	w.pass(3*time.Hour, day)
+	w.expectBoth("resolved duration")
 	for _, r := range w.alerts.Rules() {
 		if r.Failure != "" {
 			t.Errorf("%s: %s", r.Name, r.Failure)
@@ -370,7 +394,16 @@ func TestReplay(t *testing.T) {
 // smtpServer takes mails over a real socket.
 type smtpServer struct {
 	addr  string
-	mails chan string
+	mu    sync.Mutex
+	mails []string // guarded by mu
+}
+
+func (s *smtpServer) take() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	mails := s.mails
+	s.mails = nil
+	return mails
 }
 
 func newSMTP(t *testing.T) *smtpServer {
@@ -379,7 +412,7 @@ func newSMTP(t *testing.T) *smtpServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &smtpServer{addr: l.Addr().String(), mails: make(chan string, 10)}
+	s := &smtpServer{addr: l.Addr().String()}
 	var conns sync.WaitGroup
 	conns.Go(func() {
 		for {
@@ -419,7 +452,9 @@ func (s *smtpServer) converse(c net.Conn) {
 				}
 				mail.WriteString(l)
 			}
-			s.mails <- mail.String()
+			s.mu.Lock()
+			s.mails = append(s.mails, mail.String())
+			s.mu.Unlock()
 			say("250 taken")
 		case "QUIT":
 			say("221 bye")
@@ -432,7 +467,6 @@ func (s *smtpServer) converse(c net.Conn) {
 
 func TestMailAndSlack(t *testing.T) {
 	w := newWorld(t)
-	mails := newSMTP(t)
 	posts := make(chan map[string]any, 10)
 	slack := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		var body map[string]any
@@ -443,7 +477,6 @@ func TestMailAndSlack(t *testing.T) {
 	}))
 	defer slack.Close()
 	for _, r := range []Receiver{
-		{Name: "mail", Kind: "email", SMTP: mails.addr, From: "Mayfly <mayfly@example.com>", To: []string{"ops@example.com"}},
 		{Name: "chat", Kind: "slack", URL: slack.URL + "/services/secret"},
 	} {
 		if err := w.alerts.SetReceiver(t.Context(), r); err != nil {
@@ -451,7 +484,7 @@ func TestMailAndSlack(t *testing.T) {
 		}
 	}
 	w.pass(10*time.Minute, func() { w.gauges["mayfly_queue_oldest_seconds|shop|jobs"] = 900 })
-	mail := <-mails.mails
+	mail := strings.Join(w.mails.take(), "\n")
 	for _, want := range []string{"Subject: [firing:1] shop: queue-age\r\n", "To: ops@example.com\r\n", "FIRING  queue-age", "queue jobs waits for 15m0s"} {
 		if !strings.Contains(mail, want) {
 			t.Errorf("the mail lacks %q:\n%s", want, mail)

@@ -81,6 +81,11 @@ func (m *Metrics) append(app storage.Appender, now time.Time) error {
 				}
 				continue
 			}
+			if !s.written && f.kind != gauge {
+				if err := s.begin(app, t-m.cfg.Interval.Milliseconds()); err != nil {
+					return err
+				}
+			}
 			if err := s.append(app, t); err != nil {
 				return err
 			}
@@ -119,6 +124,17 @@ func (s *series) append(app storage.Appender, t int64) error {
 	e := s.hist.sample
 	s.hist.sample = exemplarOf{}
 	_, err = app.AppendExemplar(s.ref, s.labels, exemplar.Exemplar{Labels: labels.FromStrings("trace_id", e.trace), Value: e.value, Ts: e.at.UnixMilli(), HasTs: true})
+	return ignoreDisorder(err)
+}
+
+// begin writes that what counts began at 0: without it the first burst of a new
+// function would be no increase.
+func (s *series) begin(app storage.Appender, t int64) (err error) {
+	if s.hist == nil {
+		s.ref, err = app.Append(s.ref, s.labels, t, 0)
+	} else {
+		s.ref, err = app.AppendHistogram(s.ref, s.labels, t, (&expHistogram{}).native(), nil)
+	}
 	return ignoreDisorder(err)
 }
 
