@@ -3,6 +3,7 @@ package mayfly
 import (
 	"encoding/json"
 	"regexp"
+	"strings"
 )
 
 // AppName names an application; FunctionName a function in it. Both are lower
@@ -100,6 +101,21 @@ type Retry struct {
 	Attempts int      `json:"attempts,omitempty"` // in all, the first included; default 3
 	Backoff  string   `json:"backoff,omitempty"`  // "1s..5m": first and longest delay, doubling with jitter
 	MaxAge   Duration `json:"max_age,omitempty"`  // give up on an event older than this; default 6h
+}
+
+// ParseBackoff reads "1s..5m", the first and the longest delay; "5s" alone is
+// both.
+func ParseBackoff(s string) (first, longest Duration, err error) {
+	from, to, ranged := strings.Cut(s, "..")
+	if !ranged {
+		to = from
+	}
+	first, err1 := ParseDuration(from)
+	longest, err2 := ParseDuration(to)
+	if err1 != nil || err2 != nil || first <= 0 || longest < first {
+		return 0, 0, Errorf(Invalid, "", "%q is not a backoff; write the first and the longest delay, such as 1s..5m", s)
+	}
+	return first, longest, nil
 }
 
 // TriggerKind names what calls a function.

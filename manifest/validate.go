@@ -133,24 +133,9 @@ func (v *validation) backoff(path, s string) {
 	if s == "" {
 		return
 	}
-	if _, _, err := ParseBackoff(s); err != nil {
+	if _, _, err := mayfly.ParseBackoff(s); err != nil {
 		v.add(path, "%s", err)
 	}
-}
-
-// ParseBackoff reads "1s..5m", the first and the longest delay; "5s" alone is
-// both.
-func ParseBackoff(s string) (least, most mayfly.Duration, err error) {
-	from, to, isRange := strings.Cut(s, "..")
-	if !isRange {
-		to = from
-	}
-	least, err1 := mayfly.ParseDuration(from)
-	most, err2 := mayfly.ParseDuration(to)
-	if err1 != nil || err2 != nil || least <= 0 || most < least {
-		return 0, 0, mayfly.Errorf(mayfly.Invalid, "", "%q is not a backoff; write the first and the longest delay, such as 1s..5m", s)
-	}
-	return least, most, nil
 }
 
 func (v *validation) function(name mayfly.FunctionName, fn *mayfly.Function) {

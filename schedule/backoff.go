@@ -19,20 +19,8 @@ func ParseBackoff(s string) (Backoff, error) {
 	if strings.TrimSpace(s) == "" {
 		return DefaultBackoff, nil
 	}
-	low, high, ranged := strings.Cut(s, "..")
-	if !ranged {
-		high = low
-	}
-	from, err := mayfly.ParseDuration(low)
-	to, err2 := mayfly.ParseDuration(high)
-	if err != nil || err2 != nil || from <= 0 || to < from {
-		return Backoff{}, mayfly.Errorf(mayfly.Invalid, "", "%q is not a backoff; write the first and the longest delay as 1s..5m", s)
-	}
-	return Backoff{Min: from.D(), Max: to.D()}, nil
-}
-
-func (b Backoff) String() string {
-	return mayfly.Duration(b.Min).String() + ".." + mayfly.Duration(b.Max).String()
+	first, longest, err := mayfly.ParseBackoff(s)
+	return Backoff{Min: first.D(), Max: longest.D()}, err
 }
 
 // Bound is the longest delay after the attempt-th failure, 1 for the first.

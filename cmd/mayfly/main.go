@@ -1,8 +1,7 @@
-// Command mayfly is the platform and its command line: one binary, a file per
-// verb. Verbs other than dev and serve speak to a node through its public API.
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -145,20 +144,11 @@ func misused(cmd *cobra.Command, args []string) string {
 // profile name, in this order.
 func (g *globals) client() (*client.Client, error) {
 	p := findProfile()
-	base := firstOf(g.api, os.Getenv("MAYFLY_API"), p.API)
+	base := cmp.Or(g.api, os.Getenv("MAYFLY_API"), p.API)
 	if base == "" {
 		return nil, mayfly.Errorf(mayfly.Unavailable, "", "no node is known here; start one with mayfly dev or mayfly serve, or set MAYFLY_API and MAYFLY_TOKEN")
 	}
-	return &client.Client{Base: base, Token: firstOf(g.token, os.Getenv("MAYFLY_TOKEN"), p.Token)}, nil
-}
-
-func firstOf(list ...string) string {
-	for _, s := range list {
-		if s != "" {
-			return s
-		}
-	}
-	return ""
+	return &client.Client{Base: base, Token: cmp.Or(g.token, os.Getenv("MAYFLY_TOKEN"), p.Token)}, nil
 }
 
 // print writes v as JSON with --json, else calls human.

@@ -1,4 +1,3 @@
-// Package sample has a realistic event of each kind that a handler may get.
 package sample
 
 import (
