@@ -286,7 +286,11 @@ func (d *decoder) structure(n ast.Node, v reflect.Value, path string, depth int)
 			d.problem(e.node.Key, at, "unknown key %q%s", e.key, keyHint(e.key, path, fields.names))
 			continue
 		}
+		before := len(d.problems)
 		d.child(e, v.Field(i), at, depth)
+		if len(d.problems) == before {
+			d.zero(e.node.Value, v.Type(), i, v.Field(i), at)
+		}
 	}
 }
 

@@ -216,7 +216,11 @@ func syntaxProblem(err error) Problem {
 		return Problem{Message: "is not YAML: " + err.Error()}
 	}
 	at := placeOfToken(e.GetToken())
-	return Problem{Line: at.line, Column: at.column, Message: "is not YAML: " + e.GetMessage()}
+	text := "is not YAML: " + e.GetMessage()
+	if strings.Contains(text, "',' or '}'") {
+		text += "; between { and }, a value that has braces itself, such as a route, needs quotes"
+	}
+	return Problem{Line: at.line, Column: at.column, Message: text}
 }
 
 // Place gives problems that have a path their file, line and column: the

@@ -15,7 +15,7 @@ import (
 var methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 // reserved are the gateway's own paths.
-var reserved = []string{"/_fn/", "/_bucket/", "/_mayfly/"}
+var reserved = []string{"/_fn/", "/_bucket/", "/_health/", "/_mayfly/"}
 
 type route struct{ pattern, path string }
 

@@ -134,7 +134,7 @@ func (g *schemaMaker) mapping(t reflect.Type) object {
 }
 
 // comments are those of the root's exported types and of their fields.
-func comments() map[string]string {
+var comments = sync.OnceValue(func() map[string]string {
 	out := map[string]string{}
 	entries, err := mayfly.NounFiles.ReadDir(".")
 	if err != nil {
@@ -156,7 +156,7 @@ func comments() map[string]string {
 		}
 	}
 	return out
-}
+})
 
 func typeComments(d *ast.GenDecl, out map[string]string) {
 	for _, spec := range d.Specs {

@@ -183,6 +183,9 @@ func (v *validation) runtime(at string, fn *mayfly.Function) {
 	if fn.Build != "" && fn.Runtime == mayfly.Container {
 		v.add(at+".build", "an image is already built; remove it")
 	}
+	if fn.Runtime == mayfly.Wasm {
+		v.sealed(at, fn)
+	}
 	if fn.Template != "" && fn.Runtime != mayfly.Python {
 		v.add(at+".template", "only python functions start from a template; remove it")
 	}
@@ -224,6 +227,18 @@ func needs(handler, form string) string {
 		return "is missing; it is " + form
 	}
 	return fmt.Sprintf("%q is not a handler; it is %s", handler, form)
+}
+
+// sealed refuses what a WebAssembly module could make no use of: it has no
+// sockets.
+func (v *validation) sealed(at string, fn *mayfly.Function) {
+	const why = "a wasm function reaches nothing but its input and output; remove it, or use another runtime"
+	if len(fn.Allow) > 0 {
+		v.add(at+".allow", why)
+	}
+	if len(fn.Egress) > 0 {
+		v.add(at+".egress", why)
+	}
 }
 
 func (v *validation) concurrency(at string, fn *mayfly.Function) {
