@@ -83,6 +83,8 @@ func (b *Bucket) Get(ctx context.Context, key string) ([]byte, uint64, error) {
 // Put writes a value whose last revision is rev; rev 0 means that the key must
 // not exist. It returns a Conflict error where the revision is another.
 func (b *Bucket) Put(ctx context.Context, key string, value []byte, rev uint64) (uint64, error) {
+	b.engine.writes.RLock()
+	defer b.engine.writes.RUnlock()
 	if err := b.engine.room("write "+b.name+"/"+key, len(value)); err != nil {
 		return 0, err
 	}
@@ -103,6 +105,8 @@ func (b *Bucket) Put(ctx context.Context, key string, value []byte, rev uint64) 
 // PutTTL is Put for a value that ends after ttl, in whole seconds of at least
 // one. Each renewal writes it again with the revision of the last.
 func (b *Bucket) PutTTL(ctx context.Context, key string, value []byte, rev uint64, ttl time.Duration) (uint64, error) {
+	b.engine.writes.RLock()
+	defer b.engine.writes.RUnlock()
 	if err := b.engine.room("write "+b.name+"/"+key, len(value)); err != nil {
 		return 0, err
 	}
@@ -127,6 +131,8 @@ func (b *Bucket) PutTTL(ctx context.Context, key string, value []byte, rev uint6
 
 // Delete removes a key whose last revision is rev, 0 for any.
 func (b *Bucket) Delete(ctx context.Context, key string, rev uint64) error {
+	b.engine.writes.RLock()
+	defer b.engine.writes.RUnlock()
 	ctx, cancel := b.engine.call(ctx)
 	defer cancel()
 	var opts []jetstream.KVDeleteOpt

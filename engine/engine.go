@@ -31,6 +31,8 @@ type Engine struct {
 	index  *Index
 	free   func(dir string) (mayfly.Bytes, bool) // freeSpace, but for tests
 
+	writes sync.RWMutex // held for reading by each write, for writing by Hold
+
 	mu   sync.Mutex
 	logs map[string]*Log // guarded by mu
 	kvs  map[string]*Bucket

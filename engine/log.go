@@ -73,6 +73,8 @@ func (l *Log) MaxRecord() int { return int(l.engine.conn.MaxPayload()) - 512 }
 // Append writes one record and returns its sequence number. The record is
 // durable when it returns. A full disk or log is an Unavailable error.
 func (l *Log) Append(ctx context.Context, record []byte) (uint64, error) {
+	l.engine.writes.RLock()
+	defer l.engine.writes.RUnlock()
 	if err := l.engine.room("write "+l.name, len(record)); err != nil {
 		return 0, err
 	}
@@ -154,6 +156,8 @@ func (l *Log) scan(ctx context.Context, messages jetstream.MessagesContext, last
 
 // Truncate removes every record before the sequence number.
 func (l *Log) Truncate(ctx context.Context, before uint64) error {
+	l.engine.writes.RLock()
+	defer l.engine.writes.RUnlock()
 	ctx, cancel := l.engine.call(ctx)
 	defer cancel()
 	return problem("truncate "+l.name, l.stream.Purge(ctx, jetstream.WithPurgeSequence(before)))

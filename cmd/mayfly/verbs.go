@@ -17,6 +17,7 @@ func verbs(g *globals) []group {
 		{"watch", "Watch:", []*cobra.Command{newLogsCmd(g), newTraceCmd(g), newTopCmd(g), newMetricsCmd(g), newAlertCmd(g), newCostCmd(g), newSimulateCmd(g)}},
 		{"data", "Events and data:", []*cobra.Command{
 			newQueueCmd(g), newTopicCmd(g), newScheduleCmd(g), newBucketCmd(g), newKVCmd(g), newSQLCmd(g), newSecretCmd(g),
+			newBackupCmd(g), newRestoreCmd(g),
 		}},
 	}
 }

@@ -294,7 +294,7 @@ func (d *Driver) backup(ctx context.Context, in *Path) (*huma.StreamResponse, er
 	if err != nil {
 		return nil, err
 	}
-	file, err := db.copy(ctx)
+	file, err := copyOf(ctx, db.file)
 	if err != nil {
 		return nil, err
 	}
@@ -305,26 +305,4 @@ func (d *Driver) backup(ctx context.Context, in *Path) (*huma.StreamResponse, er
 		hc.SetHeader("Content-Disposition", `attachment; filename="`+db.name+`.db"`)
 		_, _ = file.WriteTo(hc.BodyWriter())
 	}}, nil
-}
-
-// copy makes a consistent copy of the database, without stopping writers. The
-// caller closes and removes the file.
-func (d *database) copy(ctx context.Context) (*os.File, error) {
-	tmp, err := os.CreateTemp("", "mayfly-backup-*.db")
-	if err != nil {
-		return nil, err
-	}
-	name := tmp.Name()
-	_ = tmp.Close()
-	_ = os.Remove(name)                             // VACUUM INTO wants no file there
-	c, err := connect(ctx, d.file, false, pages(0)) // it writes the copy only
-	if err == nil {
-		_, err = c.own(ctx, "VACUUM INTO ?", name)
-		_ = c.Close()
-	}
-	if err != nil {
-		_ = os.Remove(name)
-		return nil, err
-	}
-	return os.Open(name)
 }
