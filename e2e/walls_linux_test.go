@@ -1,0 +1,220 @@
+package e2e
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"bytes"
+	"encoding/json"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// wallsNode runs testdata/walls on a machine that has walls.
+func wallsNode(t *testing.T) *node {
+	t.Helper()
+	needs(t, "python3", "node", "go")
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("testdata/walls")); err != nil {
+		t.Fatal(err)
+	}
+	native := filepath.Join(dir, "native")
+	build := exec.Command("go", "build", "-o", filepath.Join(native, "bootstrap"), filepath.Join(native, "main.go"))
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	power := filepath.Join(dir, "python", "power")
+	write(t, power, "#!/bin/sh\nid -u\n")
+	if err := os.Chmod(power, 0o755|fs.ModeSetuid|fs.ModeSetgid); err != nil {
+		t.Fatal(err)
+	}
+	n := start(t, t.TempDir(), "dev", dir)
+	if tier := n.tier(); tier == "plain" {
+		t.Skip("this machine has no walls; `mayfly doctor` says why")
+	}
+	return n
+}
+
+// tier is the node's isolation.
+func (n *node) tier() string {
+	n.t.Helper()
+	var status struct{ Isolation struct{ Name string } }
+	if err := n.client().Do(n.t.Context(), "GET", "/v1/node", nil, &status); err != nil {
+		n.t.Fatal(err)
+	}
+	return status.Isolation.Name
+}
+
+// answering calls the neighbor until its result is asked for: how often it
+// answered, and every answer that was not right.
+func answering(n *node) func() (int64, []string) {
+	var stop atomic.Bool
+	var right atomic.Int64
+	var wrong []string
+	var calling sync.WaitGroup
+	calling.Go(func() {
+		for !stop.Load() {
+			r, err := n.try("POST", "/_fn/walls/neighbor", `"well"`, "Authorization", "Bearer "+n.Token)
+			if err == nil && r.status == 200 && strings.TrimSpace(r.body) == `"well"` {
+				right.Add(1)
+			} else if len(wrong) < 10 {
+				wrong = append(wrong, strconv.Itoa(r.status)+" "+r.body)
+			}
+		}
+	})
+	return func() (int64, []string) {
+		stop.Store(true)
+		calling.Wait()
+		return right.Load(), wrong
+	}
+}
+
+// pointer in a system call's line becomes the address of zeroes.
+const pointer = "pointer"
+
+// temptations are what a function must not get at.
+func temptations(t *testing.T, n *node) map[string]any {
+	t.Helper()
+	bundles, err := filepath.Glob(filepath.Join(n.data, "artifacts", "*", "*"))
+	if err != nil || len(bundles) == 0 {
+		t.Fatal("no bundles: ", err)
+	}
+	daemon := "/proc/" + strconv.Itoa(n.cmd.Process.Pid)
+	stranger := n.direct("walls", "neighbor", "1").header.Get("X-Mayfly-Request-Id")
+	host := func(url string) string { return strings.TrimSuffix(strings.TrimPrefix(url, "http://"), "/") }
+	return map[string]any{
+		"files":    append([]string{"/etc/shadow", "/root", n.data, filepath.Join(n.data, "root.key"), daemon + "/environ", daemon + "/mem", daemon + "/fd/3", daemon + "/root/etc/shadow"}, bundles...),
+		"places":   []string{"/usr/bin/planted", "/etc/passwd", "/var/task/planted", "/planted", "/sys/kernel/uevent_helper", "/proc/sys/kernel/core_pattern", "/proc/self/uid_map", "/sys/fs/cgroup/planted", filepath.Join(n.data, "planted")},
+		"services": []string{host(n.Gateway), host(n.API), host(n.S3), "169.254.169.254:80", "93.184.216.34:80", "10.0.0.1:22", "127.0.0.1:22"},
+		"requests": [][2]string{
+			{"GET", "/v1/apps"}, {"GET", "/v1/node"}, {"PUT", "/v1/apps/walls/kv/notes/keys/a"}, {"GET", "/v1/apps/walls/secrets"}, {"POST", "/v1/apps/walls/functions/neighbor/invoke"},
+			{"GET", "/debug/pprof/"}, {"GET", "/metrics"}, {"GET", "/v1/logs"}, {"POST", "/v1/apps"}, {"GET", "/v1/apps/../../v1/apps"},
+		},
+		"stranger": stranger,
+		"calls": [][]any{
+			{"mount", unix.SYS_MOUNT, pointer, pointer, pointer, 0, 0}, {"umount", unix.SYS_UMOUNT2, pointer, 2}, {"pivot_root", unix.SYS_PIVOT_ROOT, pointer, pointer},
+			{"fsopen", unix.SYS_FSOPEN, pointer, 0}, {"ptrace", unix.SYS_PTRACE, 16, 1}, {"process_vm_readv", unix.SYS_PROCESS_VM_READV, 1, pointer, 1, pointer, 1, 0},
+			{"init_module", unix.SYS_INIT_MODULE, pointer, 1, pointer}, {"finit_module", unix.SYS_FINIT_MODULE, 0, pointer, 0}, {"kexec", unix.SYS_KEXEC_LOAD, 0, 0, 0, 0},
+			{"bpf", unix.SYS_BPF, 5, pointer, 128}, {"perf", unix.SYS_PERF_EVENT_OPEN, pointer, 0, 0, 0, 0}, {"userfaultfd", unix.SYS_USERFAULTFD, 1},
+			{"io_uring", unix.SYS_IO_URING_SETUP, 8, pointer}, {"keyctl", unix.SYS_KEYCTL, 0, 0, 0, 0, 0}, {"add_key", unix.SYS_ADD_KEY, pointer, pointer, pointer, 1, 0},
+			{"open_by_handle_at", unix.SYS_OPEN_BY_HANDLE_AT, 0, pointer, 0}, {"setns", unix.SYS_SETNS, 0, 0}, {"clone3", unix.SYS_CLONE3, pointer, 88},
+			{"unshare users", unix.SYS_UNSHARE, unix.CLONE_NEWUSER}, {"unshare mounts", unix.SYS_UNSHARE, unix.CLONE_NEWNS}, {"unshare network", unix.SYS_UNSHARE, unix.CLONE_NEWNET},
+			{"clone users", unix.SYS_CLONE, unix.CLONE_NEWUSER | int(unix.SIGCHLD), 0}, {"clone processes", unix.SYS_CLONE, unix.CLONE_NEWPID | int(unix.SIGCHLD), 0},
+			{"reboot", unix.SYS_REBOOT, 0, 0, 0, 0}, {"set the time", unix.SYS_SETTIMEOFDAY, pointer, 0}, {"chroot", unix.SYS_CHROOT, pointer},
+		},
+	}
+}
+
+// TestWalls has functions in three languages try to get out, and to use up what
+// there is, while a neighbor is called all the time.
+func TestWalls(t *testing.T) {
+	n := wallsNode(t)
+	key, err := os.ReadFile(filepath.Join(n.data, "root.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	neighbor := answering(n)
+	event, err := json.Marshal(temptations(t, n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fn := range []string{"python", "node", "native"} {
+		var got struct {
+			Escaped []string
+			Held    int
+		}
+		r := n.direct("walls", fn, string(event))
+		if err := json.Unmarshal([]byte(r.body), &got); err != nil || r.status != 200 || len(got.Escaped) > 0 || got.Held < 40 {
+			t.Errorf("%s: %d %s", fn, r.status, r.body)
+		}
+		for _, bomb := range []string{"memory", "disk", "descriptors", "threads", "processes", "frames"} {
+			if bomb == "threads" && fn != "python" || bomb == "frames" && fn == "native" {
+				continue
+			}
+			r := n.direct("walls", fn, `{"bomb":"`+bomb+`"}`)
+			// What a function uses up ends its call, or its instance.
+			if held := r.status == 200 && strings.HasPrefix(r.body, `"held`); !held && r.status != 502 && r.status != 504 {
+				t.Errorf("%s, %s: %d %s", fn, bomb, r.status, r.body)
+			}
+			if bomb == "memory" && fn != "python" && !strings.Contains(r.body, "OutOfMemory") && n.tier() == "full" {
+				t.Errorf("%s, %s: %d %s", fn, bomb, r.status, r.body)
+			}
+		}
+	}
+	if right, wrong := neighbor(); right < 10 || len(wrong) > 0 {
+		t.Errorf("the neighbor answered %d times, and wrongly: %q", right, wrong)
+	}
+	if now, err := os.ReadFile(filepath.Join(n.data, "root.key")); err != nil || !bytes.Equal(now, key) {
+		t.Error("the root key changed: ", err)
+	}
+	n.stop()
+}
+
+// slips are archives that want to be unpacked elsewhere.
+func slips(t *testing.T, outside string) map[string][]byte {
+	t.Helper()
+	up := strings.Repeat("../", 20)
+	zipped := func(name string) []byte {
+		var b bytes.Buffer
+		w := zip.NewWriter(&b)
+		for _, name := range []string{"app.py", name} {
+			f, err := w.Create(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.WriteString(f, version1)
+		}
+		w.Close()
+		return b.Bytes()
+	}
+	tarred := func(headers ...tar.Header) []byte {
+		var b bytes.Buffer
+		w := tar.NewWriter(&b)
+		for _, h := range append(headers, tar.Header{Name: "app.py", Typeflag: tar.TypeReg}) {
+			h.Mode = 0o644
+			if h.Typeflag == tar.TypeReg {
+				h.Size = int64(len(version1))
+			}
+			if err := w.WriteHeader(&h); err != nil {
+				t.Fatal(err)
+			}
+			if h.Typeflag == tar.TypeReg {
+				io.WriteString(w, version1)
+			}
+		}
+		w.Close()
+		return b.Bytes()
+	}
+	return map[string][]byte{
+		"up.zip": zipped(up + outside), "root.zip": zipped(outside), "up.tar": tarred(tar.Header{Name: up + outside, Typeflag: tar.TypeReg}),
+		"link.tar": tarred(tar.Header{Name: "d", Linkname: filepath.Dir(outside), Typeflag: tar.TypeSymlink}, tar.Header{Name: "d/outside", Typeflag: tar.TypeReg}),
+		"hard.tar": tarred(tar.Header{Name: "passwords", Linkname: "/etc/passwd", Typeflag: tar.TypeLink}),
+		"node.tar": tarred(tar.Header{Name: "memory", Devmajor: 1, Devminor: 1, Typeflag: tar.TypeChar}),
+	}
+}
+
+func TestSlipsAreRefused(t *testing.T) {
+	needs(t, "python3")
+	n := start(t, t.TempDir(), "serve")
+	outside := filepath.Join(t.TempDir(), "outside")
+	for name, data := range slips(t, outside) {
+		dir := app(t, map[string]string{"mayfly.yaml": strings.ReplaceAll(pythonManifest, "./hello", "./"+name), name: string(data)})
+		if out, code := n.cli("deploy", dir); code == 0 {
+			t.Errorf("%s was deployed:\n%s", name, out)
+		}
+		if _, err := os.Lstat(outside); err == nil {
+			t.Fatalf("%s was unpacked elsewhere", name)
+		}
+	}
+	n.stop()
+}
