@@ -94,7 +94,7 @@ func (g *Gateway) callDirect(w http.ResponseWriter, r *http.Request, req *invoke
 	case err != nil:
 		g.problem(w, err)
 	case res.Body != nil:
-		g.writeStream(w, res)
+		g.writeStream(w, r, res)
 	default:
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Length", strconv.Itoa(len(res.Payload)))

@@ -61,7 +61,7 @@ func (g *Gateway) event(w http.ResponseWriter, r *http.Request, req *invoke.Requ
 		return
 	}
 	if res.Body != nil {
-		g.writeStream(w, res)
+		g.writeStream(w, r, res)
 		return
 	}
 	out.write(w, r)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/invoke"
+	"github.com/mayfly-cloud/mayfly/sandbox"
 )
 
 // invoker answers what a test says, and keeps the last request.
@@ -350,5 +351,32 @@ func BenchmarkEvent(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		buf = appendEvent(buf[:0], r, "photos", "GET /photos/{id}", "00000000-0000-4000-8000-000000000000", nil)
+	}
+}
+
+func TestStreamedRepliesGetATypeWhereTheyHaveABody(t *testing.T) {
+	g := newGateway(t, &invoker{})
+	for status, want := range map[int]string{200: "application/octet-stream", 302: "", 204: ""} {
+		w := httptest.NewRecorder()
+		res := &invoke.Result{Invocation: &mayfly.Invocation{}, Body: io.NopCloser(strings.NewReader("")), Meta: &sandbox.Meta{Status: status}}
+		g.writeStream(w, httptest.NewRequest("GET", "/", nil), res)
+		if got := w.Header().Get("Content-Type"); w.Code != status || got != want {
+			t.Errorf("status %d (want %d), type %q, want %q", w.Code, status, got, want)
+		}
+	}
+}
+
+func TestWholeRepliesSayTheirLength(t *testing.T) {
+	for _, c := range []struct{ method, given, body, want string }{
+		{"GET", "", "four", "4"}, {"GET", "9", "four", "4"}, {"HEAD", "", "", "0"}, {"HEAD", "9", "", "9"},
+	} {
+		w := httptest.NewRecorder()
+		if c.given != "" {
+			w.Header().Set("Content-Length", c.given)
+		}
+		writeWhole(w, httptest.NewRequest(c.method, "/", nil), 200, []byte(c.body))
+		if got := w.Header().Get("Content-Length"); got != c.want || w.Body.String() != c.body {
+			t.Errorf("%+v: length %s, body %q", c, got, w.Body)
+		}
 	}
 }

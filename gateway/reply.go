@@ -148,7 +148,7 @@ func text(raw json.RawMessage) string {
 }
 
 // writeStream sends a streamed reply as its parts arrive.
-func (g *Gateway) writeStream(w http.ResponseWriter, res *invoke.Result) {
+func (g *Gateway) writeStream(w http.ResponseWriter, r *http.Request, res *invoke.Result) {
 	defer res.Body.Close()
 	h, status := w.Header(), http.StatusOK
 	if m := res.Meta; m != nil {
@@ -164,16 +164,13 @@ func (g *Gateway) writeStream(w http.ResponseWriter, res *invoke.Result) {
 	}
 	h.Del("Transfer-Encoding")
 	h.Del("Connection")
-	if h.Get("Content-Type") == "" && bodyAllowed(status) {
+	res.Invocation.Status = status
+	b, whole := res.Whole()
+	if h.Get("Content-Type") == "" && bodyAllowed(status) && !(whole && len(b) == 0) && status/100 != 3 {
 		h.Set("Content-Type", "application/octet-stream")
 	}
-	res.Invocation.Status = status
-	if b, ok := res.Whole(); ok {
-		if bodyAllowed(status) {
-			h.Set("Content-Length", strconv.Itoa(len(b)))
-		}
-		w.WriteHeader(status)
-		_, _ = w.Write(b)
+	if whole {
+		writeWhole(w, r, status, b)
 		return
 	}
 	w.WriteHeader(status)
@@ -181,6 +178,16 @@ func (g *Gateway) writeStream(w http.ResponseWriter, res *invoke.Result) {
 		// The head is out: the only honest sign left is a broken reply.
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// writeWhole sends a reply without parts. One to HEAD may say how long a body
+// would have been.
+func writeWhole(w http.ResponseWriter, r *http.Request, status int, b []byte) {
+	if bodyAllowed(status) && (r.Method != http.MethodHead || w.Header().Get("Content-Length") == "") {
+		w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write(b)
 }
 
 // copy sends each part at once. A client that stops reading is cut off.
