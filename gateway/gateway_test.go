@@ -357,11 +357,18 @@ func BenchmarkEvent(b *testing.B) {
 func TestStreamedRepliesGetATypeWhereTheyHaveABody(t *testing.T) {
 	g := newGateway(t, &invoker{})
 	for status, want := range map[int]string{200: "application/octet-stream", 302: "", 204: ""} {
-		w := httptest.NewRecorder()
-		res := &invoke.Result{Invocation: &mayfly.Invocation{}, Body: io.NopCloser(strings.NewReader("")), Meta: &sandbox.Meta{Status: status}}
-		g.writeStream(w, httptest.NewRequest("GET", "/", nil), res)
-		if got := w.Header().Get("Content-Type"); w.Code != status || got != want {
-			t.Errorf("status %d (want %d), type %q, want %q", w.Code, status, got, want)
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body := io.NopCloser(strings.NewReader(""))
+			g.writeStream(w, r, &invoke.Result{Invocation: &mayfly.Invocation{}, Body: body, Meta: &sandbox.Meta{Status: status}})
+		}))
+		res, err := server.Client().Transport.RoundTrip(httptest.NewRequest("GET", server.URL, nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		server.Close()
+		if got := res.Header.Get("Content-Type"); res.StatusCode != status || got != want {
+			t.Errorf("status %d (want %d), type %q, want %q", res.StatusCode, status, got, want)
 		}
 	}
 }
