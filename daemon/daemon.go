@@ -84,7 +84,7 @@ func New(ctx context.Context, cfg Config) (_ *Node, err error) {
 		return nil, err
 	}
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
-		return nil, mayfly.Errorf(mayfly.Invalid, "", "the data folder %s cannot be made (--data): %w", cfg.Data, err)
+		return nil, mayfly.Errorf(mayfly.Invalid, "", "the data folder %s cannot be made, choose another with --data: %w", cfg.Data, err)
 	}
 	n := &Node{cfg: cfg, started: time.Now()}
 	n.parts.grants = identity.NewAuthorizer(nil)
@@ -140,10 +140,10 @@ func (n *Node) OnSecret(fn func()) (stop func()) {
 // Run serves until ctx ends, then drains: health checks fail, calls under way
 // are answered, instances stop. It returns when every goroutine has ended.
 func (n *Node) Run(ctx context.Context) error {
-	if err := n.control.Publish(ctx); err != nil {
+	if err := n.control.Publish(ctx); err != nil && ctx.Err() == nil {
 		n.cfg.Log.Error("an app is not fully in force", "err", err)
 	}
-	if err := n.buckets.Recover(ctx); err != nil {
+	if err := n.buckets.Recover(ctx); err != nil && ctx.Err() == nil {
 		n.cfg.Log.Warn("changes of objects before the last stop are told later", "err", err)
 	}
 	servers := []*server{

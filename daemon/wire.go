@@ -93,10 +93,10 @@ func (n *Node) wire(ctx context.Context) (err error) {
 		return err
 	}
 	n.gateway = gateway.New(gateway.Config{
-		Invoker: n.invoker, Async: accept{n.parts.calls}, Tokens: n.tokens, Spans: n.sink, Bucket: n.buckets.PublicHandler(), Dev: n.cfg.Dev, Log: n.cfg.Log,
+		Invoker: n.invoker, Async: accept{n.parts.calls, n.control}, Tokens: n.tokens, Spans: n.sink, Bucket: n.buckets.PublicHandler(), Dev: n.cfg.Dev, Log: n.cfg.Log,
 	})
 	n.api = api.New(api.Config{
-		Node: n, Deploys: n.control, Invoker: n.invoker, Async: accept{n.parts.calls}, Tokens: n.tokens, Grants: n.parts.grants,
+		Node: n, Deploys: n.control, Invoker: n.invoker, Async: accept{n.parts.calls, n.control}, Tokens: n.tokens, Grants: n.parts.grants,
 		Parts: n.parts.api, Raw: n.raw(), Open: n.console(), Tmp: n.cfg.path("tmp"), Version: n.cfg.Version, Log: n.cfg.Log,
 	})
 	if err := n.export(); err != nil {
@@ -283,9 +283,16 @@ func payload(res *invoke.Result) []byte {
 }
 
 // accept is the asynchronous side of the gateway and the API.
-type accept struct{ calls *async.Calls }
+type accept struct {
+	calls    *async.Calls
+	versions *control.Control
+}
 
+// Enqueue refuses what could never be called: there its caller still reads why.
 func (a accept) Enqueue(ctx context.Context, r *invoke.Request) (string, error) {
+	if _, err := a.versions.Version(r.App, r.Function, r.Qualifier, 0); err != nil {
+		return "", err
+	}
 	return a.calls.Enqueue(ctx, &async.Request{
 		App: r.App, Function: r.Function, Qualifier: r.Qualifier, Event: r.Event, Trigger: r.Trigger, Route: r.Route,
 		Trace: r.Trace, Caller: r.Caller, HTTP: r.HTTP, Hops: r.Hops,

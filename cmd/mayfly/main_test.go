@@ -50,6 +50,8 @@ func TestWrongUseIsExplained(t *testing.T) {
 		{"new photos python", 4, "the template comes first: mayfly new python photos"},
 		{"new ruby photos", 4, "there is node, python, go, http, wasm"},
 		{"serve --gateway nonsense --data d", 2, "--gateway"},
+		{"serve --data d --ready-file nowhere/r.json", 2, "there is no folder nowhere"},
+		{"serve --data d --ready-file .", 2, "it is not a file"},
 		{"serve --durability none --data d", 2, "choose always or fast"},
 	} {
 		_, said, code := typed(t, strings.Fields(c.line)...)

@@ -4,15 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/daemon"
+	"github.com/mayfly-cloud/mayfly/sandbox"
 )
 
 // nodeFlags are what dev and serve take.
@@ -83,6 +88,9 @@ func newServeCmd(g *globals) *cobra.Command {
 // runNode runs a node until ctx ends. first runs beside it before the node
 // counts as ready.
 func (g *globals) runNode(ctx context.Context, cfg daemon.Config, readyFile string, first func(context.Context, *daemon.Node) error) error {
+	if err := checkReadyFile(readyFile); err != nil {
+		return err
+	}
 	n, err := daemon.New(ctx, cfg)
 	if err != nil {
 		return err
@@ -107,6 +115,40 @@ func (g *globals) runNode(ctx context.Context, cfg daemon.Config, readyFile stri
 	return errors.Join(err, os.Remove(filepath.Join(cfg.Data, profileName)), n.Close())
 }
 
+// checkReadyFile finds out before a node starts whether its last step can work,
+// and removes what an earlier node wrote: whoever waits for the file waits for
+// this node.
+func checkReadyFile(path string) error {
+	if path == "" {
+		return nil
+	}
+	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
+		return mayfly.Errorf(mayfly.Invalid, "--ready-file", "there is no folder %s", filepath.Dir(path))
+	}
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err == nil && !info.Mode().IsRegular():
+		err = errors.New("it is not a file")
+	case err == nil:
+		err = os.Remove(path)
+	}
+	if err != nil {
+		return mayfly.Errorf(mayfly.Invalid, "--ready-file", "%s cannot be replaced: %v", path, err)
+	}
+	return nil
+}
+
+// weaker says what isolation lacks here, "" where it lacks nothing.
+func weaker(t sandbox.Tier) string {
+	if t.Name == sandbox.TierFull {
+		return ""
+	}
+	return fmt.Sprintf("isolation is %s here, without: %s\n  mayfly doctor says why; require_isolation: full refuses to run so\n",
+		t.Name, strings.Join(slices.Sorted(maps.Keys(t.Missing)), ", "))
+}
+
 // announce tells where the node is, to people and to programs.
 func (g *globals) announce(n *daemon.Node, cfg daemon.Config, readyFile string) error {
 	u := n.URLs()
@@ -115,7 +157,7 @@ func (g *globals) announce(n *daemon.Node, cfg daemon.Config, readyFile string) 
 		return err
 	}
 	if !g.json {
-		fmt.Fprintf(g.err, "  gateway  %s\n  console  %s\n  s3       %s\n", u.Gateway, u.Console, u.S3)
+		fmt.Fprintf(g.err, "  gateway  %s\n  console  %s\n  s3       %s\n%s", u.Gateway, u.Console, u.S3, weaker(n.Status().Tier))
 	}
 	if readyFile == "" {
 		return nil
