@@ -64,7 +64,7 @@ func New(cfg Config) *Gateway {
 	g.sys.Handle("/_fn/{app}/{function}", g.traced("", "", "/_fn/{app}/{function}", http.HandlerFunc(g.direct)))
 	g.sys.HandleFunc("GET /_health", g.health)
 	if cfg.Bucket != nil {
-		g.sys.Handle("GET /_bucket/", cfg.Bucket)
+		g.sys.Handle("/_bucket/", cfg.Bucket) // it answers preflights too
 	}
 	return g
 }

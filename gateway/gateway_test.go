@@ -387,3 +387,16 @@ func TestWholeRepliesSayTheirLength(t *testing.T) {
 		}
 	}
 }
+
+// TestPublicBucketsGetEveryMethod leaves preflights and refusals to the bucket's
+// own handler.
+func TestPublicBucketsGetEveryMethod(t *testing.T) {
+	g := New(Config{Tokens: tokens{}, Log: slog.New(slog.DiscardHandler), Bucket: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, r.Method+" "+r.URL.Path)
+	})})
+	for _, method := range []string{"GET", "OPTIONS", "PUT"} {
+		if w := do(g, method, "/_bucket/a/b/key", ""); w.Body.String() != method+" /_bucket/a/b/key" {
+			t.Errorf("%s: %d %s", method, w.Code, w.Body)
+		}
+	}
+}
