@@ -47,6 +47,9 @@ type Invocation struct {
 	Instance string       `json:"instance,omitempty"`
 	Cold     bool         `json:"cold,omitempty"`
 
+	// Isolation is the tier of the instance's sandbox: full, partial or plain.
+	Isolation string `json:"isolation,omitempty"`
+
 	Start    time.Time     `json:"start"`
 	Duration time.Duration `json:"duration_ns"` // of the handler
 	Billed   time.Duration `json:"billed_ns"`   // Duration, and init where cold, rounded up to 1 ms

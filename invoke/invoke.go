@@ -150,6 +150,7 @@ func (i *Invoker) admit(ctx context.Context, req *Request) (*call, error) {
 	}
 	c.record.Cold = c.lease.Cold
 	c.record.Instance = c.lease.Instance().ID()
+	c.record.Isolation = c.lease.Instance().Info().Tier.Name
 	c.record.Phases = c.lease.Phases()
 	c.watch()
 	return c, nil

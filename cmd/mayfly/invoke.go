@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -121,7 +122,8 @@ func printInvocation(w io.Writer, raw string) {
 	if inv.Cold {
 		start = "cold"
 	}
-	fmt.Fprintf(w, "%s version %d, %s, %s, billed %s, memory peak %s of %s\n", inv.ID, inv.Version, start, inv.Outcome, inv.Billed, inv.MemoryPeak, inv.Memory)
+	fmt.Fprintf(w, "%s version %d, %s, %s, billed %s, memory peak %s of %s, isolation %s\n",
+		inv.ID, inv.Version, start, inv.Outcome, inv.Billed, inv.MemoryPeak, inv.Memory, cmp.Or(inv.Isolation, "none: no instance ran"))
 	for _, p := range inv.Phases {
 		fmt.Fprintf(w, "  %-8s %8.3f ms\n", p.Name, float64(p.Duration)/float64(time.Millisecond))
 	}
