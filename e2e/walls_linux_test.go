@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -215,6 +216,64 @@ func TestSlipsAreRefused(t *testing.T) {
 		if _, err := os.Lstat(outside); err == nil {
 			t.Fatalf("%s was unpacked elsewhere", name)
 		}
+	}
+	n.stop()
+}
+
+// TestRootless runs a node as a user without any privilege.
+func TestRootless(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can become another user; the other tests run without privilege")
+	}
+	if _, err := os.Stat("/usr/bin/python3"); err != nil {
+		t.Skip("/usr/bin/python3 is not on this machine")
+	}
+	const nobody = 65534
+	dir, err := os.MkdirTemp("/tmp", "mayfly-rootless-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	write(t, filepath.Join(dir, "app", "mayfly.yaml"), pythonManifest)
+	write(t, filepath.Join(dir, "app", "hello", "app.py"), "import os\ndef handler(event, context):\n    return f'{os.getuid()} {os.getcwd()}'\n")
+	exe, err := os.ReadFile(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "mayfly"), exe, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, _ error) error { return os.Chown(path, nobody, nobody) }); err != nil {
+		t.Fatal(err)
+	}
+	n := &node{t: t, data: filepath.Join(dir, "data"), out: &output{}, done: make(chan struct{})}
+	ready := filepath.Join(dir, "ready.json")
+	n.cmd = exec.Command(filepath.Join(dir, "mayfly"), "dev", filepath.Join(dir, "app"), "--data", n.data, "--gateway", "127.0.0.1:0", "--api", "127.0.0.1:0", "--s3", "127.0.0.1:0", "--ready-file", ready)
+	n.cmd.Env = []string{"PATH=/usr/bin:/bin", "HOME=" + dir}
+	n.cmd.Dir, n.cmd.Stdout, n.cmd.Stderr = dir, n.out, n.out
+	n.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	if err := n.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { n.err = n.cmd.Wait(); close(n.done) }()
+	t.Cleanup(n.kill)
+	n.await(ready)
+	tier := n.tier()
+	if tier == "plain" {
+		t.Skip("this machine does not let users make namespaces; `mayfly doctor` says more")
+	}
+	if r := n.call("GET", "/hello", ""); r.body != "1000 /var/task" {
+		t.Errorf("got %d %q", r.status, r.body)
+	}
+	if out, code := n.cli("invoke", "hello", "-v"); code != 0 || !strings.Contains(out, "isolation "+tier) {
+		t.Errorf("invoke -v: exit %d\n%s", code, out)
+	}
+	if tier == "full" { // cgroups were delegated to the user
+		return
+	}
+	wants := app(t, map[string]string{"mayfly.yaml": strings.ReplaceAll(pythonManifest, "timeout: 5s", "require_isolation: full"), "hello/app.py": version1})
+	if out, code := n.cli("deploy", wants); code == 0 || !strings.Contains(out, "require_isolation is full") {
+		t.Errorf("a function that requires more: exit %d\n%s", code, out)
 	}
 	n.stop()
 }
