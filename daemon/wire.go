@@ -114,7 +114,7 @@ func (n *Node) export() error {
 		return nil
 	}
 	e, err := otlp.NewExporter(otlp.Export{
-		Endpoint: n.cfg.OTLP, Headers: n.cfg.OTLPHeaders, Metrics: n.metrics.Each, Node: nodeID(n.cfg.Data), Log: n.cfg.Log,
+		Endpoint: n.cfg.OTLP, Headers: n.cfg.OTLPHeaders, Metrics: n.metrics.Each, MetricsEvery: 3 * n.cfg.Sample, Node: nodeID(n.cfg.Data), Log: n.cfg.Log,
 	})
 	if err != nil {
 		return err
