@@ -194,7 +194,7 @@ func ProblemOf(err error, detailed bool) Problem {
 		case f.Type == ErrorTypeTimeout:
 			p.Code, p.Status, p.Detail = Timeout, Timeout.HTTPStatus(), f.Message
 		case detailed:
-			p.Detail, p.FunctionError = f.Error(), f
+			p.FunctionError = f
 		default:
 			p.Detail = "the function failed; its logs say why"
 		}

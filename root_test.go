@@ -33,6 +33,26 @@ func TestErrorsKeepTheirCode(t *testing.T) {
 	}
 }
 
+// TestProblemsSayWhereCodeFailed keeps what the platform was doing beside what
+// the user's code did.
+func TestProblemsSayWhereCodeFailed(t *testing.T) {
+	cause := &mayfly.FunctionError{Type: "ValueError", Message: "bad"}
+	err := mayfly.Errorf(mayfly.FunctionFailed, "deploy a", "function f: does not start: %w", cause)
+	p := mayfly.ProblemOf(err, true)
+	if p.Detail != "deploy a: function f: does not start: ValueError: bad" || p.FunctionError != cause {
+		t.Errorf("detailed: %+v", p)
+	}
+	if p := mayfly.ProblemOf(cause, true); p.Detail != "ValueError: bad" || p.Status != 502 {
+		t.Errorf("alone: %+v", p)
+	}
+	if p := mayfly.ProblemOf(err, false); strings.Contains(p.Detail, "bad") || p.FunctionError != nil {
+		t.Errorf("to a stranger: %+v", p)
+	}
+	if b := string(cause.Body()); b != `{"errorType":"ValueError","errorMessage":"bad","stackTrace":[]}` {
+		t.Errorf("body %s", b)
+	}
+}
+
 func TestSizes(t *testing.T) {
 	for text, want := range map[string]mayfly.Bytes{"256MiB": 256 * mayfly.MiB, "1.5GiB": 1536 * mayfly.MiB, "10": 10, "2 kB": 2000, "0": 0} {
 		if got, err := mayfly.ParseBytes(text); err != nil || got != want {

@@ -65,9 +65,10 @@ func (s *Source) open() (*manifest.Document, error) {
 }
 
 // isReference reports whether a container's source names an image in a
-// registry: there is no file or folder of that name in the app.
+// registry: it is not written as a path, and there is no file or folder of that
+// name in the app.
 func (s *Source) isReference(fn *mayfly.Function) bool {
-	if fn.Runtime != mayfly.Container {
+	if fn.Runtime != mayfly.Container || manifest.IsPath(fn.Source) {
 		return false
 	}
 	_, err := os.Stat(s.path(fn))

@@ -266,13 +266,19 @@ func loadFiles(dir string, m *mayfly.Manifest) (problems Problems) {
 
 func checkSources(dir string, m *mayfly.Manifest) (problems Problems) {
 	for name, fn := range m.Functions {
-		if fn != nil && fn.Source != "" && fn.Runtime != mayfly.Container {
+		if fn != nil && fn.Source != "" && (fn.Runtime != mayfly.Container || IsPath(fn.Source)) {
 			if _, why := inside(dir, fn.Source); why != "" {
 				problems.add("functions."+string(name)+".source", "%s", why)
 			}
 		}
 	}
 	return problems
+}
+
+// IsPath reports whether a container's source is written as a path, and so can
+// be no image in a registry.
+func IsPath(source string) bool {
+	return strings.HasPrefix(source, "./") || strings.HasPrefix(source, "../") || strings.HasPrefix(source, "/") || strings.HasSuffix(source, ".tar")
 }
 
 // inside is the path of a file that a manifest names, or why it may not be: it

@@ -198,6 +198,8 @@ functions:
   g: {runtime: wasm, source: ../outside}
   h: {runtime: wasm, source: /etc}
   i: {runtime: wasm, source: ./link}
+  j: {runtime: container, source: ./image.tar}
+  k: {runtime: container, source: registry.example/image:1}
 topics: {t: {schema: ./s.json}}
 databases: {d: {migrations: ./m}}
 `,
@@ -216,8 +218,9 @@ databases: {d: {migrations: ./m}}
 mayfly.yaml:4:30: functions.g.source: ../outside is outside the app's folder; move it inside
 mayfly.yaml:5:30: functions.h.source: /etc is absolute; write it relative to the manifest
 mayfly.yaml:6:30: functions.i.source: ./link is a link that leads out of the app's folder; copy what it points to
-mayfly.yaml:7:22: topics.t.schema: ./s.json is not JSON: unexpected end of JSON input
-mayfly.yaml:8:29: databases.d.migrations: the migration up.sql has no number; name it as 001_up.sql`
+mayfly.yaml:7:35: functions.j.source: ./image.tar does not exist
+mayfly.yaml:9:22: topics.t.schema: ./s.json is not JSON: unexpected end of JSON input
+mayfly.yaml:10:29: databases.d.migrations: the migration up.sql has no number; name it as 001_up.sql`
 	if got := ProblemsOf(err).Error(); got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
 	}

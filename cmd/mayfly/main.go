@@ -43,6 +43,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return 0
 	case errors.As(err, &code):
 		return int(code)
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		fmt.Fprintln(stderr, "mayfly: interrupted")
+		return 130 // as shells say of Ctrl-C
 	case !g.began, errors.As(err, new(usageError)):
 		err = &mayfly.Error{Code: mayfly.Invalid, Message: err.Error()}
 	}
@@ -169,7 +172,7 @@ func (g *globals) fail(err error) {
 		return
 	}
 	var f *mayfly.FunctionError
-	if errors.As(err, &f) {
+	if errors.As(err, &f) && !errors.As(err, new(*mayfly.Error)) {
 		fmt.Fprintln(g.err, f.Error())
 		for _, line := range f.Trace {
 			fmt.Fprintln(g.err, "  "+line)
