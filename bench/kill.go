@@ -81,7 +81,7 @@ func benchKill(ctx context.Context, s *session, t *table) error {
 func (s *session) sendUntilKilled(ctx context.Context, n *node, sent *atomic.Int64, accepted map[int]bool) {
 	var mu sync.Mutex
 	ctx, cancel := context.WithCancel(ctx)
-	numbers := make([]int, 16)
+	numbers := make([]int, 4)
 	l := load{addr: n.gateway(), connections: len(numbers)}
 	l.request = func(conn, _ int) []byte {
 		numbers[conn] = int(sent.Add(1))
