@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -276,4 +277,158 @@ func TestRootless(t *testing.T) {
 		t.Errorf("a function that requires more: exit %d\n%s", code, out)
 	}
 	n.stop()
+}
+
+// below are the processes below pid that run.
+func below(pid int) (all []int) {
+	children := map[int][]int{}
+	files, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, file := range files {
+		b, _ := os.ReadFile(file)
+		_, rest, _ := strings.Cut(string(b), ") ")
+		if f := strings.Fields(rest); len(f) > 1 && f[0] != "Z" {
+			id, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+			parent, _ := strconv.Atoi(f[1])
+			children[parent] = append(children[parent], id)
+		}
+	}
+	for queue := []int{pid}; len(queue) > 0; queue = queue[1:] {
+		all = append(all, children[queue[0]]...)
+		queue = append(queue, children[queue[0]]...)
+	}
+	return all
+}
+
+// born is when a process began, which tells it from a later one with its id; ""
+// where it does not run.
+func born(pid int) string {
+	b, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	_, rest, _ := strings.Cut(string(b), ") ")
+	if f := strings.Fields(rest); len(f) > 19 && f[0] != "Z" {
+		return f[19]
+	}
+	return ""
+}
+
+// left finds later which of a node's processes and cgroups are still there.
+func (n *node) left() func() []string {
+	groups, births := groupsOf(below(n.cmd.Process.Pid)), map[int]string{}
+	for _, id := range below(n.cmd.Process.Pid) {
+		births[id] = born(id)
+	}
+	return func() (left []string) {
+		for id, when := range births {
+			if when != "" && born(id) == when {
+				left = append(left, "process "+strconv.Itoa(id))
+			}
+		}
+		for _, dir := range groups {
+			if _, err := os.Stat(dir); err == nil {
+				left = append(left, dir)
+			}
+		}
+		return left
+	}
+}
+
+// groupsOf are the cgroups of cells of the nodes that processes are in.
+func groupsOf(pids []int) (groups []string) {
+	nodes := map[string]bool{}
+	for _, pid := range pids {
+		b, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
+		for part := range strings.FieldsFuncSeq(string(b), func(r rune) bool { return r == '/' || r == '\n' }) {
+			if strings.HasPrefix(part, "mayfly-") {
+				nodes[part] = true
+			}
+		}
+	}
+	for name := range nodes {
+		for _, pattern := range []string{"/sys/fs/cgroup/" + name, "/sys/fs/cgroup/*/" + name} {
+			found, _ := filepath.Glob(pattern + "/c*[0-9]")
+			groups = append(groups, found...)
+		}
+	}
+	return groups
+}
+
+// TestSoak kills instances at random under load, then lets the node go to zero:
+// it must not hold more than it did. bench's soak does so for half an hour.
+func TestSoak(t *testing.T) {
+	needs(t, "python3", "node")
+	dir := app(t, map[string]string{"mayfly.yaml": `
+app: soak
+defaults: {keep_alive: 100ms, timeout: 60s}
+functions:
+  python: {runtime: python, source: ./python, handler: app.handler, template: "off", egress: ["localhost:1"]}
+  forks: {runtime: python, source: ./python, handler: app.forks}
+  node: {runtime: node, source: ./node, handler: app.handler}
+`, "python/app.py": `
+import subprocess
+def handler(event, context): return "ok"
+def forks(event, context):
+    subprocess.Popen(["sleep", "1000"], start_new_session=True)
+    return "ok"
+`, "node/app.js": "exports.handler = async () => 'ok'\n"})
+	data := t.TempDir()
+	n := start(t, data, "dev", dir)
+	if n.tier() == "plain" {
+		t.Skip("this machine has no walls; `mayfly doctor` says why")
+	}
+	pid := n.cmd.Process.Pid
+	kills, answered := 0, 0
+	for i := range 60 {
+		r := n.direct("soak", []string{"python", "forks", "node"}[i%3], "{}")
+		if r.status == 200 {
+			answered++
+		}
+		all := below(pid)
+		victim := all[rand.IntN(len(all))]
+		name, _ := os.ReadFile("/proc/" + strconv.Itoa(victim) + "/comm")
+		if s := strings.TrimSpace(string(name)); s != "" && s != "mayfly-keeper" && s != "mayfly-nursery" && syscall.Kill(victim, syscall.SIGKILL) == nil {
+			kills++
+		}
+	}
+	if answered < 20 || kills < 20 {
+		t.Errorf("%d of 60 calls were answered, %d processes killed", answered, kills)
+	}
+	eventually(t, "each function answers again", func() bool {
+		for _, fn := range []string{"python", "forks", "node"} {
+			if n.direct("soak", fn, "{}").status != 200 {
+				return false
+			}
+		}
+		return true
+	})
+	// What is started ahead stays; of what the calls left, nothing does.
+	eventually(t, "no process of an instance is left", func() bool {
+		for _, id := range below(pid) {
+			if line, _ := os.ReadFile("/proc/" + strconv.Itoa(id) + "/cmdline"); strings.HasPrefix(string(line), "sleep") {
+				return false
+			}
+		}
+		return true
+	})
+	eventually(t, "each cgroup has its cell", func() bool {
+		cells := map[string]bool{}
+		for _, dir := range groupsOf(below(pid)) {
+			cells[filepath.Base(dir)] = true
+		}
+		inits := 0
+		for _, id := range below(pid) {
+			if name, _ := os.ReadFile("/proc/" + strconv.Itoa(id) + "/comm"); strings.TrimSpace(string(name)) == "mayfly-init" {
+				inits++
+			}
+		}
+		return len(cells) == 0 || len(cells) == inits
+	})
+	left := n.left()
+	n.kill()
+	eventually(t, "nothing is left of a node that was killed", func() bool { return len(left()) == 0 })
+	n = start(t, data, "dev", dir)
+	if r := n.direct("soak", "python", "{}"); r.status != 200 {
+		t.Errorf("the next node answered %d %s", r.status, r.body)
+	}
+	left = n.left()
+	n.stop()
+	eventually(t, "nothing is left of a node that stopped", func() bool { return len(left()) == 0 })
 }
