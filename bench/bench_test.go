@@ -136,7 +136,8 @@ func TestTableShowsMediansAndRatios(t *testing.T) {
 	tb.row("b").ratio("rate", tb.row("a"))
 	var out bytes.Buffer
 	tb.print(&out)
-	for _, want := range []string{"20 /s", "40 /s", "2 ×"} {
+	tb.printMarkdown(&out)
+	for _, want := range []string{"20 /s", "40 /s", "2 ×", "### a test", "| t | rate | beside peer |  |", "| a | 20 /s | - |  |"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}

@@ -34,6 +34,9 @@ func (r *report) begin() {
 		return
 	}
 	m := r.Machine
+	if r.format == markdown {
+		fmt.Fprint(r.out, "# Figures of one run\n\nMade by `go run ./bench -markdown all`. [performance.md](performance.md) says what they mean.\n\n")
+	}
 	fmt.Fprintf(r.out, "%d × %s, Linux %s, %s, load before %s, %s\n", m.CPUs, cmp.Or(m.Model, "CPU"), m.Kernel, m.Go, m.Load, m.When)
 }
 
