@@ -32,6 +32,7 @@ type group struct {
 	calls    int           // since it was last without an instance
 	lost     time.Duration // what calls waited since the last start ended
 	started  time.Time     // when it ended
+	handed   time.Time     // when a waiting call was last given an instance
 	priority float64       // of its instances when memory is short
 	retired  bool
 	spec     *sandbox.Spec // of the last start
@@ -227,18 +228,12 @@ func (g *group) serveLocked(in *instance, now time.Time) {
 		w := g.queue.pop()
 		g.lost += now.Sub(later(w.since, g.started))
 		w.served <- served{instance: in}
+		g.handed = now
 	}
 	if in.active < g.limits.PerInstance && !in.listed {
 		in.listed = true
 		g.free = append(g.free, in)
 	}
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
 
 func (g *group) unlistLocked(in *instance) {
@@ -257,8 +252,8 @@ func (g *group) startLocked(now time.Time) {
 	load := schedule.Load{
 		Ready: g.readyLocked(), Starting: g.starting, Waiting: g.queue.len(),
 		PerInstance: g.limits.PerInstance, Max: g.limits.Max,
-		Cores: g.pool.cfg.Cores, CPU: g.cpu.Mean(), Best: g.best.Value(), Service: g.service.Mean(), Cold: g.cold.Mean(), Oldest: g.queue.oldest(now), Lost: g.lost,
-		Idle: g.lost > 0 && g.pool.processors.idle(now),
+		Cores: g.pool.cfg.Cores, CPU: g.cpu.Mean(), Best: g.best.Value(), Service: g.service.Mean(), Cold: g.cold.Mean(), Oldest: g.queue.oldest(now), Lost: g.lost, Stalled: g.queue.stalled(now, g.handed),
+		Idle: g.queue.len() > 0 && g.pool.processors.idle(now),
 	}
 	if !g.retired {
 		load.Warm = g.version.Spec.Concurrency.Warm

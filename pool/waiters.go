@@ -51,3 +51,19 @@ func (q *waiters) oldest(now time.Time) time.Duration {
 	}
 	return now.Sub(q.l.Front().Value.(*waiter).since)
 }
+
+// stalled is how long no call was served although one waits; served is when the
+// last one was.
+func (q *waiters) stalled(now, served time.Time) time.Duration {
+	if q.l.Len() == 0 {
+		return 0
+	}
+	return now.Sub(later(q.l.Front().Value.(*waiter).since, served))
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

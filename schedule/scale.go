@@ -20,6 +20,7 @@ type Load struct {
 	Cold    time.Duration // expected duration of a start; 0: unknown
 	Oldest  time.Duration // how long the first in the queue has waited
 	Lost    time.Duration // what calls waited together since the last start ended
+	Stalled time.Duration // how long none of the waiting calls was served
 	Idle    bool          // processors had time left lately
 }
 
@@ -68,11 +69,17 @@ const firstWave = 8
 // calls, and is dearer.
 const patience = 8
 
+// stall is how long calls wait at least before none being served counts as a
+// stall.
+const stall = time.Second
+
 // lasting is 1 where a queue that does not end is worth an instance whatever is
 // expected of a call: expectations may be wrong, processors with time left and
-// calls that wait are not.
+// calls that wait are not. A queue of which nothing is served may wait for
+// itself: for functions that call each other.
 func (l Load) lasting() int {
-	if l.Idle && l.Starting == 0 && l.Lost > patience*max(l.Cold, minCold) {
+	price := patience * max(l.Cold, minCold)
+	if l.Starting == 0 && (l.Idle && l.Lost+l.Oldest > price || l.Stalled > max(price, stall)) {
 		return 1
 	}
 	return 0

@@ -23,6 +23,8 @@ func TestStarts(t *testing.T) {
 		{"burst into wide instances", Load{Waiting: 200, PerInstance: 50, Max: 200}, 4},
 		{"calls that fill two processors", Load{Ready: 4, Waiting: 28, PerInstance: 1, Max: 200, Service: 10 * ms, Cold: 5 * ms, Cores: 2, CPU: 9 * ms, Best: 10 * ms}, 0},
 		{"a lasting queue beside idle processors", Load{Ready: 2, Waiting: 30, PerInstance: 1, Max: 200, Service: ms / 4, Cold: 20 * ms, Lost: 161 * ms, Idle: true, Cores: 2, CPU: ms / 4, Best: ms / 4}, 1},
+		{"a queue that waits for itself", Load{Ready: 2, Waiting: 1, PerInstance: 1, Max: 200, Service: 10 * ms, Cold: 5 * ms, Oldest: 1001 * ms, Stalled: 1001 * ms, Cores: 2, CPU: 10 * ms, Best: 10 * ms}, 1},
+		{"a queue that moves slowly", Load{Ready: 2, Waiting: 20, PerInstance: 1, Max: 200, Service: 100 * ms, Cold: 5 * ms, Oldest: 2 * time.Second, Stalled: 90 * ms, Cores: 2, CPU: 100 * ms, Best: 100 * ms}, 0},
 		{"a queue that may be over soon", Load{Ready: 2, Waiting: 30, PerInstance: 1, Max: 200, Service: ms / 4, Cold: 20 * ms, Lost: 159 * ms, Idle: true, Cores: 2, CPU: ms / 4, Best: ms / 4}, 0},
 		{"a lasting queue beside busy processors", Load{Ready: 2, Waiting: 30, PerInstance: 1, Max: 200, Service: 10 * ms, Cold: 5 * ms, Lost: time.Second, Cores: 2, CPU: 10 * ms, Best: 10 * ms}, 0},
 		{"calls that mostly wait", Load{Ready: 4, Waiting: 28, PerInstance: 1, Max: 200, Service: 100 * ms, Cold: 5 * ms, Cores: 2, CPU: ms, Best: 100 * ms}, 28},
