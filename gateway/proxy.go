@@ -38,7 +38,7 @@ func (g *Gateway) proxied(w http.ResponseWriter, r *http.Request, req *invoke.Re
 		Rewrite:       func(p *httputil.ProxyRequest) { rewrite(p, req, session) },
 		Transport:     session.Transport,
 		FlushInterval: -1, // events and chunks leave as they come
-		ErrorLog:      log.New(io.Discard, "", 0),
+		ErrorLog:      silent,
 		BufferPool:    copyBuffers,
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			if cause := context.Cause(ctx); cause != nil {
@@ -67,6 +67,9 @@ func (g *Gateway) proxied(w http.ResponseWriter, r *http.Request, req *invoke.Re
 	proxy.ServeHTTP(watch, r.WithContext(ctx))
 	return true
 }
+
+// silent takes what ReverseProxy logs; the record of the call says it better.
+var silent = log.New(io.Discard, "", 0)
 
 func rewrite(p *httputil.ProxyRequest, req *invoke.Request, s *invoke.Session) {
 	p.SetXForwarded()
@@ -114,7 +117,7 @@ func (w *watched) Write(p []byte) (int, error) {
 // Unwrap lets ReverseProxy reach Flush and Hijack.
 func (w *watched) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// copyBuffers lets ReverseProxy use one buffer per copy again.
+// copyBuffers are used again by copies of replies.
 var copyBuffers = bufferPool{free: make(chan []byte, 64)}
 
 type bufferPool struct{ free chan []byte }
