@@ -1,12 +1,14 @@
 package frame
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/sandbox"
@@ -19,8 +21,13 @@ type Trials struct {
 	seen map[string]map[string]bool // guarded by mu; digest → key
 }
 
+// trialWithin is the least time that code has to initialise.
+const trialWithin = 30 * time.Second
+
 // Once calls try unless it succeeded before for the same code and environment.
-func (t *Trials) Once(spec *sandbox.Spec, try func() error) error {
+// The context that try gets ends after the time that a start may take; that it
+// did is the FunctionError of code that hangs.
+func (t *Trials) Once(ctx context.Context, spec *sandbox.Spec, try func(context.Context) error) error {
 	key := Key(spec)
 	t.mu.Lock()
 	seen := t.seen[spec.Digest][key]
@@ -28,7 +35,13 @@ func (t *Trials) Once(spec *sandbox.Spec, try func() error) error {
 	if seen {
 		return nil
 	}
-	if err := try(); err != nil {
+	within := max(trialWithin, spec.Timeout)
+	bounded, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	if err := try(bounded); err != nil {
+		if bounded.Err() != nil && ctx.Err() == nil {
+			return &mayfly.FunctionError{Type: mayfly.ErrorTypeTimeout, Message: "initialisation did not end within " + mayfly.Duration(within).String()}
+		}
 		return err
 	}
 	t.mu.Lock()

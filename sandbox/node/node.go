@@ -108,7 +108,7 @@ func (d *Driver) newStarter(files string) *frame.Starter {
 
 // Prepare starts the function once, to see whether it can.
 func (d *Driver) Prepare(ctx context.Context, spec *sandbox.Spec) error {
-	return d.trials.Once(spec, func() error {
+	return d.trials.Once(ctx, spec, func(ctx context.Context) error {
 		w, err := d.start(ctx, spec, frame.Silent{})
 		if err != nil {
 			return err

@@ -107,7 +107,7 @@ func (d *Driver) newStarter(p *interpreter, files string) *frame.Starter {
 // Prepare starts the function once, to see whether it can. Where it becomes a
 // template, the template is kept.
 func (d *Driver) Prepare(ctx context.Context, spec *sandbox.Spec) error {
-	return d.trials.Once(spec, func() error {
+	return d.trials.Once(ctx, spec, func(ctx context.Context) error {
 		if d.templates.may(spec) {
 			if err := d.templates.build(ctx, spec); mayfly.CodeOf(err) == "" || mayfly.CodeOf(err) == mayfly.FunctionFailed {
 				return err
