@@ -28,7 +28,7 @@ func benchmarks() []benchmark {
 	return []benchmark{
 		{"start", "exec to ready file, an application of five functions", benchStart, false},
 		{"warm", "an echo over HTTP: latency at 1 connection, throughput at 32", benchWarm, false},
-		{"telemetry", "the same with logs, traces and metrics of calls, and without", benchTelemetry, false},
+		{"telemetry", "the same with logs, traces and metrics of calls, and without", benchTelemetry, true},
 		{"cold", "first byte of a call that finds no instance, next to plain process start", benchCold, false},
 		{"save", "a saved change to its first answer", benchSave, false},
 		{"redeploy", "load at 32 connections while ten new versions go live", benchRedeploy, false},
@@ -40,7 +40,7 @@ func benchmarks() []benchmark {
 		{"s3", "objects over the S3 API", benchS3, false},
 		{"idle", "memory while nothing is called", benchIdle, false},
 		{"build", "go build with an empty cache, and what comes of it", benchBuild, true},
-		{"soak", "what a node holds after mixed load with instances killed at random (-soak 30m)", benchSoak, false},
+		{"soak", "what a node holds after mixed load with instances killed at random (-soak 30m)", benchSoak, true},
 	}
 }
 
