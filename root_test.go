@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -147,6 +148,26 @@ func TestArchitectureNamesWhatIsThere(t *testing.T) {
 	for _, m := range regexp.MustCompile("`([a-z_]+(?:/[a-z_.]+)*(?:\\.go|/)?)`").FindAllStringSubmatch(string(text), -1) {
 		if _, err := os.Stat(m[1]); err != nil && !slices.Contains([]string{"per_instance", "batch_item_failures"}, m[1]) {
 			t.Errorf("ARCHITECTURE.md names %s, which is not there", m[1])
+		}
+	}
+}
+
+// TestDocumentsLinkToWhatIsThere follows every relative link of the documents.
+func TestDocumentsLinkToWhatIsThere(t *testing.T) {
+	files, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := regexp.MustCompile(`\]\(([^)#:\s]+)(#[^)]*)?\)`)
+	for _, file := range append(files, "README.md", "ARCHITECTURE.md", "CHANGELOG.md") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(file), m[1])); err != nil {
+				t.Errorf("%s links to %s, which is not there", file, m[1])
+			}
 		}
 	}
 }
