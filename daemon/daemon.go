@@ -143,9 +143,6 @@ func (n *Node) Run(ctx context.Context) error {
 	if err := n.control.Publish(ctx); err != nil && ctx.Err() == nil {
 		n.cfg.Log.Error("an app is not fully in force", "err", err)
 	}
-	if err := n.buckets.Recover(ctx); err != nil && ctx.Err() == nil {
-		n.cfg.Log.Warn("changes of objects before the last stop are told later", "err", err)
-	}
 	servers := []*server{
 		{name: "gateway", l: n.listen.gateway, http: n.gateway.Server()},
 		{name: "api", l: n.listen.api, http: &http.Server{Handler: n.api.Handler(), ReadHeaderTimeout: 10 * time.Second}},
@@ -155,9 +152,16 @@ func (n *Node) Run(ctx context.Context) error {
 	background, stopParts := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopParts()
 	g, gctx := errgroup.WithContext(background)
-	for _, p := range n.parts.running {
-		g.Go(func() error { return named(p.name, p.run(gctx)) })
+	run := func(all []running) {
+		for _, p := range all {
+			g.Go(func() error { return named(p.name, p.run(gctx)) })
+		}
 	}
+	run(n.parts.keeping)
+	if err := n.buckets.Recover(ctx); err != nil && ctx.Err() == nil {
+		n.cfg.Log.Warn("changes of objects before the last stop are told later", "err", err)
+	}
+	run(n.parts.running)
 	for _, s := range servers {
 		g.Go(func() error { return named(s.name, s.serve()) })
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/mayfly-cloud/mayfly/service/bucket"
 	"github.com/mayfly-cloud/mayfly/service/secret"
 	"github.com/mayfly-cloud/mayfly/telemetry/otlp"
+	"github.com/mayfly-cloud/mayfly/telemetry/prom"
 	"github.com/mayfly-cloud/mayfly/trigger"
 	"github.com/mayfly-cloud/mayfly/trigger/async"
 )
@@ -39,6 +40,7 @@ type parts struct {
 	resources    []control.Resource
 	triggers     []trigger.Driver
 	api          []api.Part
+	keeping      []running // stores of events: they run before anything sends to them
 	running      []running
 }
 
@@ -108,36 +110,64 @@ func (n *Node) wire(ctx context.Context) (err error) {
 	return nil
 }
 
-// export sends telemetry to a collector, where one is configured.
+// export sends telemetry to a collector, and metrics to a remote, where they are
+// configured. How that fares is metrics too.
 func (n *Node) export() error {
-	if n.cfg.OTLP == "" {
-		return nil
+	var states []func(emit emit)
+	if n.cfg.OTLP != "" {
+		e, err := otlp.NewExporter(otlp.Export{
+			Endpoint: n.cfg.OTLP, Headers: n.cfg.OTLPHeaders, Metrics: n.metrics.Each, MetricsEvery: 3 * n.cfg.Sample, Node: nodeID(n.cfg.Data), Log: n.cfg.Log,
+		})
+		if err != nil {
+			return err
+		}
+		n.telemetry.Observe(e)
+		n.parts.runs("otlp export", e.Run)
+		states = append(states, func(emit emit) {
+			h := e.Health()
+			tellExport(emit, "otlp", h.Sent, h.Dropped, h.Waiting)
+		})
 	}
-	e, err := otlp.NewExporter(otlp.Export{
-		Endpoint: n.cfg.OTLP, Headers: n.cfg.OTLPHeaders, Metrics: n.metrics.Each, MetricsEvery: 3 * n.cfg.Sample, Node: nodeID(n.cfg.Data), Log: n.cfg.Log,
-	})
-	if err != nil {
-		return err
+	if n.cfg.Remote != "" {
+		w, err := n.metrics.NewRemoteWriter(prom.Remote{URL: n.cfg.Remote, Headers: n.cfg.RemoteHead, Every: 3 * n.cfg.Sample, Log: n.cfg.Log})
+		if err != nil {
+			return err
+		}
+		n.parts.runs("remote write", w.Run)
+		states = append(states, func(emit emit) {
+			sent, dropped, waiting := w.Sent()
+			tellExport(emit, "remote-write", sent, dropped, waiting)
+		})
 	}
-	n.telemetry.Observe(e)
-	n.parts.runs("otlp export", e.Run)
+	if len(states) > 0 {
+		n.metrics.Collect("mayfly_export_rows", "Rows and series for other tools, by what became of them since the start; those that wait, now.", false, []string{"to", "state"}, func(emit emit) {
+			for _, tell := range states {
+				tell(emit)
+			}
+		})
+	}
 	return nil
+}
+
+func tellExport(emit emit, to string, sent, dropped int64, waiting int) {
+	emit(float64(sent), to, "sent")
+	emit(float64(dropped), to, "dropped")
+	emit(float64(waiting), to, "waiting")
 }
 
 // background lists the loops that Run drives.
 func (n *Node) background() {
 	p := &n.parts
+	p.keeping = []running{
+		{"queues' store", n.stores.queue.Run}, {"deliveries' store", n.stores.deliver.Run}, {"events' journal", n.stores.events.Run},
+		{"asynchronous calls' store", n.stores.invoke.Run}, {"dead letters' store", n.stores.dead.Run},
+	}
 	p.runs("telemetry", n.telemetry.Run)
 	p.runs("sandboxes", n.launcher.Run)
 	p.runs("pool", n.pool.Run)
 	p.runs("metrics", n.metrics.Run)
 	p.runs("ledger", n.ledger.Run)
-	p.runs("queues' store", n.stores.queue.Run)
-	p.runs("deliveries' store", n.stores.deliver.Run)
-	p.runs("events' journal", n.stores.events.Run)
 	p.runs("control", n.control.Run)
-	p.runs("asynchronous calls' store", n.stores.invoke.Run)
-	p.runs("dead letters' store", n.stores.dead.Run)
 	p.runs("asynchronous calls", p.calls.Run)
 	for _, s := range p.services {
 		p.runs("service "+s.Kind(), s.Run)
