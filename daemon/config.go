@@ -28,6 +28,8 @@ type Config struct {
 	Dev         bool              // errors show user code; versions are dropped early
 	OTLP        string            // a collector's base URL, to which all telemetry is sent as well; "" none
 	OTLPHeaders map[string]string // such as an API key
+	Remote      string            // a Prometheus remote-write URL, to which metrics are sent as well; "" none
+	RemoteHead  map[string]string // headers for it
 	Telemetry   string            // on (default), or off: no logs, traces and metrics of calls are kept; usage is counted
 	Sample      time.Duration     // between two samples of each metric; default 10s. Alerts are judged each third one
 	Version     string            // of this build

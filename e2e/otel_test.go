@@ -15,9 +15,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/s2"
 	promapi "github.com/prometheus/client_golang/api"
 	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/prompb"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
@@ -36,6 +38,7 @@ type collector struct {
 	spans  []mayfly.Span     // guarded by mu
 	lines  []mayfly.LogLine  // guarded by mu
 	points []telemetry.Point // guarded by mu
+	remote map[string]bool   // guarded by mu; names of metrics that were written to it
 }
 
 func (c *collector) Span(s mayfly.Span) {
@@ -58,7 +61,7 @@ func (c *collector) Points(p []telemetry.Point) {
 // over both protocols: its spans are in the trace of its call. The node sends all
 // three signals on to a collector, and a Prometheus client reads the metrics.
 func TestOpenTelemetry(t *testing.T) {
-	out := &collector{}
+	out := &collector{remote: map[string]bool{}}
 	sink := httptest.NewServer((&otlp.Receiver{Sink: out, Metrics: out}).Handler(mayfly.Caller{Kind: mayfly.CallerPlatform}))
 	t.Cleanup(sink.Close)
 	dir := app(t, map[string]string{"mayfly.yaml": `
@@ -82,7 +85,7 @@ functions:
 	if err := os.Chmod(filepath.Join(dir, "pay", "bootstrap"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	n := start(t, t.TempDir(), "dev", dir, "--otlp", sink.URL, "--sample", "1s")
+	n := start(t, t.TempDir(), "dev", dir, "--otlp", sink.URL, "--remote-write", remoteWrite(t, out), "--sample", "1s")
 	const id = "5af7651916cd43dd8448eb211c80319c"
 	if r := n.call("POST", "/pay", "{}", "X-Amzn-Trace-Id", "Root=1-5af76519-16cd43dd8448eb211c80319c;Parent=53995c3f42cd8ad8;Sampled=1"); r.status != 200 {
 		t.Fatalf("call: %d %s", r.status, r.body)
@@ -108,7 +111,41 @@ functions:
 		return spans("pay") && spans("POST /pay") && spans("charge over grpc") &&
 			slices.ContainsFunc(out.points, func(p telemetry.Point) bool { return strings.HasPrefix(p.Name, "faas_invocations") })
 	})
+	eventually(t, "the remote has the metric", func() bool {
+		out.mu.Lock()
+		defer out.mu.Unlock()
+		return out.remote["faas_invocations_total"] && out.remote["faas_invoke_duration_seconds"]
+	})
 	testPrometheusClient(t, n)
+}
+
+// remoteWrite is a receiver of Prometheus's remote write, which notes the names
+// of what came.
+func remoteWrite(t *testing.T, out *collector) (url string) {
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		b, err := io.ReadAll(r.Body)
+		if err == nil {
+			b, err = s2.Decode(nil, b)
+		}
+		var req prompb.WriteRequest
+		if err == nil {
+			err = req.Unmarshal(b)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		out.mu.Lock()
+		defer out.mu.Unlock()
+		for _, ts := range req.Timeseries {
+			for _, l := range ts.Labels {
+				if l.Name == model.MetricNameLabel {
+					out.remote[l.Value] = true
+				}
+			}
+		}
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
 }
 
 // testPrometheusClient asks for a metric as Grafana would.

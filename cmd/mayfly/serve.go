@@ -41,6 +41,8 @@ func (f *nodeFlags) add(cmd *cobra.Command, data string) {
 	fl.StringVar(&f.cfg.Walls, "walls", "auto", "auto: all the isolation that the machine allows; none: ordinary processes")
 	fl.StringVar(&f.cfg.OTLP, "otlp", "", "an OpenTelemetry collector's URL, such as http://localhost:4318, to send logs, traces and metrics to as well")
 	fl.StringToStringVar(&f.cfg.OTLPHeaders, "otlp-header", nil, "headers for it, NAME=VALUE")
+	fl.StringVar(&f.cfg.Remote, "remote-write", "", "a Prometheus remote-write URL, such as http://localhost:9090/api/v1/write, to send metrics to as well")
+	fl.StringToStringVar(&f.cfg.RemoteHead, "remote-write-header", nil, "headers for it, NAME=VALUE")
 	fl.StringVar(&f.cfg.Telemetry, "telemetry", "on", "on: keep logs, traces and metrics of calls; off: count usage only")
 	fl.DurationVar(&f.cfg.Sample, "sample", 10*time.Second, "time between two samples of each metric, 1s to 1m; alerts are judged each third one")
 	fl.StringVar(&f.logLevel, "log-level", "warn", "the daemon's own log: debug, info, warn, error")
