@@ -267,13 +267,16 @@ func (n *nursery) close() {
 	}
 }
 
-// keeperAttr gives a keeper of a daemon that is not root a user namespace, in
+// keeperAttr puts the keeper and all below it into a process group of their own:
+// Ctrl-C reaches every process of a terminal's group, and calls under way are to
+// be answered. The keeper of a daemon that is not root gets a user namespace, in
 // which it may mount.
 func keeperAttr(root bool) *syscall.SysProcAttr {
 	if root {
-		return nil
+		return &syscall.SysProcAttr{Setpgid: true}
 	}
 	return &syscall.SysProcAttr{
+		Setpgid:     true,
 		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS,
 		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
 		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
