@@ -194,7 +194,8 @@ func (e *Engine) call(ctx context.Context) (context.Context, context.CancelFunc)
 	return context.WithTimeout(ctx, e.cfg.Timeout)
 }
 
-// serverLog hands the embedded server's log to ours. Its notices are debug
+// serverLog hands the embedded server's log to ours, a level lower: it tells of
+// what it mends by itself, such as after a crash. Its notices are debug
 // messages here: they speak of a server that users did not start.
 type serverLog struct{ log *slog.Logger }
 
@@ -204,7 +205,7 @@ func (l serverLog) write(level slog.Level, format string, v []any) {
 	}
 }
 func (l serverLog) Noticef(format string, v ...any) { l.write(slog.LevelDebug, format, v) }
-func (l serverLog) Warnf(format string, v ...any)   { l.write(slog.LevelWarn, format, v) }
+func (l serverLog) Warnf(format string, v ...any)   { l.write(slog.LevelInfo, format, v) }
 func (l serverLog) Fatalf(format string, v ...any)  { l.write(slog.LevelError, format, v) }
 func (l serverLog) Errorf(format string, v ...any)  { l.write(slog.LevelError, format, v) }
 func (l serverLog) Debugf(format string, v ...any)  { l.write(slog.LevelDebug, format, v) }
