@@ -115,21 +115,33 @@ func TestKilledUnderWrites(t *testing.T) {
 	}
 	t.Logf("%d writes were acknowledged in %d rounds", len(w.acknowledged), rounds)
 	w.check(t, n)
-	var missing []string
-	eventually(t, "functions are told of each write", func() bool {
+	w.awaitTold(t, n)
+	n.stop()
+}
+
+// awaitTold waits until functions were told of each write, for as long as a
+// minute does not pass without one.
+func (w *writer) awaitTold(t *testing.T, n *node) {
+	t.Helper()
+	left, changed := len(w.acknowledged)+1, time.Now()
+	for {
 		told := n.keys("told")
-		missing = missing[:0]
+		var missing []string
 		for name := range w.acknowledged {
 			if !told[name] {
 				missing = append(missing, name)
 			}
 		}
-		if len(missing) > 0 {
-			time.Sleep(200 * time.Millisecond)
+		switch {
+		case len(missing) == 0:
+			return
+		case len(missing) < left:
+			left, changed = len(missing), time.Now()
+		case time.Since(changed) > time.Minute:
+			t.Fatalf("no function was told of %d writes, such as %q", left, missing[:min(8, left)])
 		}
-		return len(missing) == 0
-	})
-	n.stop()
+		time.Sleep(200 * time.Millisecond)
+	}
 }
 
 // check reads what is there.

@@ -21,7 +21,7 @@ import (
 func newDeployCmd(g *globals) *cobra.Command {
 	var message string
 	var canary int
-	var hold bool
+	var hold, leaks bool
 	cmd := &cobra.Command{
 		Use:   "deploy [DIR]",
 		Short: "Plan, then apply: all of it or nothing",
@@ -43,6 +43,11 @@ func newDeployCmd(g *globals) *cobra.Command {
 			if message != "" {
 				q.Set("message", message)
 			}
+			if !leaks {
+				if err := refuseLeaks(dirArg(args)); err != nil {
+					return err
+				}
+			}
 			last, err := g.send(cmd.Context(), "/v1/deploys?"+q.Encode(), dirArg(args))
 			if err != nil {
 				return err
@@ -53,6 +58,7 @@ func newDeployCmd(g *globals) *cobra.Command {
 	cmd.Flags().StringVarP(&message, "message", "m", "", "what changed and why, kept with the deploy")
 	cmd.Flags().IntVar(&canary, "canary", 0, "percent of the calls that new versions get; the others stay with what is live")
 	cmd.Flags().BoolVar(&hold, "hold", false, "make new versions and leave all calls where they are")
+	cmd.Flags().BoolVar(&leaks, "allow-leaks", false, "deploy even where the code has what looks like a credential")
 	cmd.MarkFlagsMutuallyExclusive("canary", "hold")
 	return cmd
 }

@@ -3,9 +3,12 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +18,7 @@ import (
 
 	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/identity"
+	"github.com/mayfly-cloud/mayfly/manifest"
 )
 
 func newSecretCmd(g *globals) *cobra.Command {
@@ -161,4 +165,30 @@ func newSecretScanCmd(g *globals) *cobra.Command {
 		}
 		return err
 	}}
+}
+
+// refuseLeaks looks for credentials in the folders that would become bundles.
+// What is wrong with the app itself is not said here.
+func refuseLeaks(dir string) error {
+	m, err := manifest.Load(dir)
+	if err != nil {
+		return nil
+	}
+	seen := map[string]bool{}
+	for _, name := range slices.Sorted(maps.Keys(m.Functions)) {
+		source := filepath.Join(dir, m.Functions[name].Source)
+		if info, err := os.Stat(source); err != nil || !info.IsDir() || seen[source] {
+			continue
+		}
+		seen[source] = true
+		found, err := identity.Scan(os.DirFS(source))
+		if err != nil {
+			return err
+		}
+		if len(found) > 0 {
+			l := found[0]
+			return mayfly.Errorf(mayfly.Invalid, "", "%s:%d looks like a credential (%s); put it in a secret with: mayfly secret set NAME. mayfly secret scan %s shows all there are, and --allow-leaks deploys nevertheless", filepath.Join(source, l.File), l.Line, l.What, dir)
+		}
+	}
+	return nil
 }
