@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/meter"
 	"github.com/mayfly-cloud/mayfly/sandbox"
 	"github.com/mayfly-cloud/mayfly/sandbox/process"
 )
@@ -13,13 +14,22 @@ import (
 // refusals tells in a function's own log of connections that its egress does
 // not open, with the line that would, and counts them.
 type refusals struct {
-	log sandbox.Output
+	log    sandbox.Output
+	ledger *meter.Ledger // is told what passes
 
 	mu     sync.Mutex
 	counts map[[2]string]float64 // guarded by mu; by app and function
 }
 
-var _ process.EgressRecorder = (*refusals)(nil)
+var (
+	_ process.EgressRecorder = (*refusals)(nil)
+	_ process.EgressMeter    = (*refusals)(nil)
+)
+
+// EgressSent puts what code sent into the ledger.
+func (r *refusals) EgressSent(who mayfly.Caller, bytes int) {
+	r.ledger.Egress(who.App, who.Function, who.Version, int64(bytes))
+}
 
 func (r *refusals) EgressRefused(who mayfly.Caller, target, line string) {
 	r.log.Log(mayfly.LogLine{

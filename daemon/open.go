@@ -138,7 +138,7 @@ func (n *Node) openEvents(ctx context.Context, family string) (*event.Store, err
 
 // openLauncher makes the launcher, which serves the doors of every sandbox.
 func (n *Node) openLauncher(doors []process.Door) (err error) {
-	n.refusals = &refusals{log: n.sink}
+	n.refusals = &refusals{log: n.sink, ledger: n.ledger}
 	n.launcher, err = process.New(process.Config{
 		Dir: n.cfg.path("run"), Bundles: n.stores.artifacts.Bundles(), Node: nodeID(n.cfg.Data),
 		Doors: doors, Walls: n.cfg.Walls, Memory: n.cfg.Memory, Egress: n.refusals, Log: n.cfg.Log,

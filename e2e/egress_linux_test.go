@@ -255,5 +255,11 @@ functions:
 			return !slices.ContainsFunc(lines, func(line string) bool { return !strings.Contains(out, "egress: ["+line+"]") })
 		})
 	}
+	var usage struct {
+		Rows []struct{ Usage struct{ Egress int64 } }
+	}
+	if err := n.client().Do(t.Context(), "GET", "/v1/usage?app=net&function=open", nil, &usage); err != nil || len(usage.Rows) != 1 || usage.Rows[0].Usage.Egress != 1 {
+		t.Errorf("the ledger does not have the one byte that was sent: %+v %v", usage, err)
+	}
 	n.stop()
 }

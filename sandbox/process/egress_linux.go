@@ -44,7 +44,7 @@ func (w *walls) openEgress(ctx context.Context, c *cell, a Assignment) error {
 		if err != nil {
 			return mayfly.Errorf(mayfly.Unavailable, "start sandbox", "egress needs a tunnel device: load the kernel's tun module and let the daemon open /dev/net/tun: %w", err)
 		}
-		stack, err := egress.Open(egress.Config{Device: device, Gate: gate, Dial: w.dial})
+		stack, err := egress.Open(egress.Config{Device: device, Gate: gate, Dial: w.metered(a.Who)})
 		if err != nil {
 			return err
 		}

@@ -48,6 +48,13 @@ type EgressRecorder interface {
 	EgressRefused(who mayfly.Caller, target, line string) // line: what to add to the manifest's egress
 }
 
+// EgressMeter is an EgressRecorder that is also told of each piece of data that
+// code sent through its egress lines, but for those to this machine. It must not
+// block.
+type EgressMeter interface {
+	EgressSent(who mayfly.Caller, bytes int)
+}
+
 // Command is a program to run in a cell.
 type Command struct {
 	Path  string     // as seen inside the cell
