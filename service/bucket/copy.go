@@ -3,12 +3,16 @@ package bucket
 import (
 	"context"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/versity/versitygw/backend"
+	"github.com/versity/versitygw/s3api/middlewares"
+	"github.com/versity/versitygw/s3api/utils"
 	"github.com/versity/versitygw/s3err"
 	"github.com/versity/versitygw/s3response"
 
@@ -41,7 +45,15 @@ func (g *gate) openSource(ctx context.Context, copySource string, when backend.P
 	if err := checkKey(&key); err != nil {
 		return nil, err
 	}
+	if part == nil {
+		in.ChecksumMode = types.ChecksumModeEnabled // else the output has none
+	}
 	err = g.on(ctx, in.Bucket, service.Read, func(place) error {
+		if part != nil {
+			if err := g.checkRange(ctx, in); err != nil {
+				return err
+			}
+		}
 		if s.GetObjectOutput, err = g.files.GetObject(ctx, in); err != nil {
 			return err
 		}
@@ -55,6 +67,17 @@ func (g *gate) openSource(ctx context.Context, copySource string, when backend.P
 		return nil, err
 	}
 	return s, nil
+}
+
+// checkRange refuses ranges that S3 does for a copy, where a plain read would
+// take what there is of them.
+func (g *gate) checkRange(ctx context.Context, in *s3.GetObjectInput) error {
+	head, err := g.files.HeadObject(ctx, &s3.HeadObjectInput{Bucket: in.Bucket, Key: in.Key, VersionId: in.VersionId})
+	if err != nil {
+		return err
+	}
+	_, _, err = backend.ParseCopySourceRange(*head.ContentLength, *in.Range)
+	return err
 }
 
 func text(s *string) string {
@@ -175,16 +198,48 @@ func (g *gate) UploadPartCopy(ctx context.Context, in *s3.UploadPartCopyInput) (
 	if *src.ContentLength > maxCopy {
 		return out, s3err.GetCopySourceObjectTooLargeErr(maxCopy)
 	}
-	res, err := g.UploadPart(ctx, &s3.UploadPartInput{
+	upload := &s3.UploadPartInput{
 		Bucket: in.Bucket, Key: in.Key, UploadId: in.UploadId, PartNumber: in.PartNumber,
 		Body: src.Body, ContentLength: src.ContentLength,
-	})
+	}
+	parts, err := g.listParts(ctx, upload)
+	if err != nil {
+		return out, err
+	}
+	if slices.Contains(parts.ChecksumAlgorithm.Values(), parts.ChecksumAlgorithm) {
+		sum, err := utils.NewHashReader(src.Body, "", utils.HashType(strings.ToLower(string(parts.ChecksumAlgorithm))))
+		if err != nil {
+			return out, err
+		}
+		upload.Body = summed{sum}
+	}
+	res, err := g.UploadPart(ctx, upload)
 	if err != nil {
 		return out, err
 	}
 	return s3response.CopyPartResult{
 		LastModified: time.Now().UTC(), ETag: res.ETag, CopySourceVersionId: text(src.VersionId),
 		ChecksumCRC32: res.ChecksumCRC32, ChecksumCRC32C: res.ChecksumCRC32C, ChecksumCRC64NVME: res.ChecksumCRC64NVME,
-		ChecksumSHA1: res.ChecksumSHA1, ChecksumSHA256: res.ChecksumSHA256,
+		ChecksumSHA1: res.ChecksumSHA1, ChecksumSHA256: res.ChecksumSHA256, ChecksumSHA512: res.ChecksumSHA512,
+		ChecksumMD5: res.ChecksumMD5, ChecksumXXHASH64: res.ChecksumXXHASH64, ChecksumXXHASH3: res.ChecksumXXHASH3, ChecksumXXHASH128: res.ChecksumXXHASH128,
 	}, nil
 }
+
+// listParts is an upload with its first part, for whoever may write to it.
+func (g *gate) listParts(ctx context.Context, in *s3.UploadPartInput) (out s3response.ListPartsResult, err error) {
+	bucket, first := *in.Bucket, int32(1)
+	err = g.on(ctx, &bucket, service.Write, func(p place) error {
+		out, err = g.files.ListParts(ctx, &s3.ListPartsInput{Bucket: &p.folder, Key: in.Key, UploadId: in.UploadId, MaxParts: &first})
+		return err
+	})
+	return out, err
+}
+
+// summed is a body whose checksum is known when it was read, as an upload with
+// checksums wants its parts.
+type summed struct{ *utils.HashReader }
+
+var _ middlewares.ChecksumReader = summed{}
+
+func (s summed) Algorithm() string { return string(s.Type()) }
+func (s summed) Checksum() string  { return s.Sum() }
