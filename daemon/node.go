@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -72,6 +73,9 @@ func Examine(ctx context.Context) (d api.Doctor, err error) {
 // supported is what this node acts on: what the catalogue holds.
 func (n *Node) supported() manifest.Supported {
 	s := manifest.Supported{Triggers: []mayfly.TriggerKind{mayfly.TriggerHTTP}, Isolation: []string{"process"}}
+	if _, err := exec.LookPath("runsc"); err == nil {
+		s.Isolation = append(s.Isolation, process.IsolationGVisor)
+	}
 	for r := range n.drivers {
 		s.Runtimes = append(s.Runtimes, r)
 	}

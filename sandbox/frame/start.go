@@ -81,7 +81,7 @@ func slowInit(ctx context.Context, spec *sandbox.Spec) error {
 // worker finds a worker for spec whose cell is spec's. done must be called.
 func (s *Starter) worker(ctx context.Context, spec *sandbox.Spec, anonymous bool) (w *Worker, ahead bool, done func(), err error) {
 	done = func() {}
-	if s.Stock != nil && anonymous {
+	if s.Stock != nil && anonymous && spec.Isolation != process.IsolationGVisor {
 		if w, ahead, done = s.Stock.Take(); ahead {
 			if err = w.Assign(ctx, Assignment(spec)); err == nil {
 				return w, true, done, nil
@@ -103,7 +103,7 @@ func (s *Starter) worker(ctx context.Context, spec *sandbox.Spec, anonymous bool
 func Assignment(spec *sandbox.Spec) process.Assignment {
 	return process.Assignment{
 		Who: spec.Caller(), Bundle: spec.Dir, Secrets: spec.Files, Memory: spec.Memory,
-		Egress: spec.Egress, Require: spec.Require,
+		Egress: spec.Egress, Require: spec.Require, Isolation: spec.Isolation,
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -252,7 +253,7 @@ func (c *cell) readable(b Bind, info fs.FileInfo) error {
 	if info.IsDir() {
 		want = 0o005
 	}
-	if !c.nursery.root || info.Mode().Perm()&want == want {
+	if st, ok := info.Sys().(*syscall.Stat_t); !c.nursery.root || info.Mode().Perm()&want == want || ok && st.Uid == c.users.program {
 		return nil
 	}
 	return mayfly.Errorf(mayfly.Invalid, "start sandbox", "%s may be read by its owner alone (%s), and functions run as other users; run `chmod -R a+rX` on it", b.Source, info.Mode().Perm())

@@ -48,6 +48,9 @@ type Cell struct {
 // Unavailable where the machine has no walls: a plain template's children are
 // ordinary processes.
 func (p *Process) Hollow(ctx context.Context, a Assignment) (*Cell, error) {
+	if a.Isolation == IsolationGVisor {
+		return nil, mayfly.Errorf(mayfly.Unavailable, "hollow sandbox", "gVisor's programs cannot be forked into other sandboxes")
+	}
 	if err := p.launcher.check(a); err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -140,6 +141,11 @@ func (l *Launcher) check(a Assignment) error {
 	if err := l.require(a.Require); err != nil {
 		return err
 	}
+	if a.Isolation == IsolationGVisor {
+		if err := l.GVisor(); err != nil {
+			return err
+		}
+	}
 	if a.Bundle == "" || l.cfg.Bundles == "" {
 		return nil
 	}
@@ -151,6 +157,28 @@ func (l *Launcher) check(a Assignment) error {
 		return mayfly.Errorf(mayfly.Invalid, "start sandbox", "the bundle %s is not in %s", a.Bundle, l.cfg.Bundles)
 	}
 	return nil
+}
+
+// GVisor reports whether programs can run in gVisor here; code Unavailable, with
+// what is missing, where they cannot.
+func (l *Launcher) GVisor() error {
+	if !l.private() {
+		return mayfly.Errorf(mayfly.Unavailable, "start sandbox", "gVisor runs in sandboxes, which this machine does not allow; `mayfly doctor` says why")
+	}
+	_, err := findRunsc()
+	return err
+}
+
+// findRunsc is gVisor's program on this machine.
+func findRunsc() (string, error) {
+	path, err := exec.LookPath("runsc")
+	if err == nil {
+		path, err = filepath.EvalSymlinks(path)
+	}
+	if err != nil {
+		return "", mayfly.Errorf(mayfly.Unavailable, "start sandbox", "isolation is gvisor, and runsc is not on the daemon's PATH; gvisor.dev/docs/user_guide/install says how to get it")
+	}
+	return path, nil
 }
 
 func (l *Launcher) require(want string) error {

@@ -28,6 +28,10 @@ const (
 	WallsNone = "none"
 )
 
+// IsolationGVisor is a value of Assignment.Isolation. Its programs cannot be
+// frozen: gVisor does not bear it, and ends.
+const IsolationGVisor = "gvisor"
+
 // Folders that every cell has.
 const (
 	TaskDir    = "/var/task"    // the bundle
@@ -97,6 +101,10 @@ type Assignment struct {
 	Tmp     mayfly.Bytes // size of /tmp; default mayfly.DefaultTmp
 	Egress  []string
 	Require string // "full" refuses to start below sandbox.TierFull
+
+	// Isolation "gvisor" runs the program in gVisor within its cell. It cannot be
+	// given to a program that runs already.
+	Isolation string
 }
 
 // withDefaults fills what was not said.

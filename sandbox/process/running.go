@@ -104,6 +104,9 @@ func (p *Process) Assign(ctx context.Context, a Assignment) error {
 	if taken {
 		return mayfly.Errorf(mayfly.Conflict, "assign sandbox", "sandbox %s already runs a function", p.id)
 	}
+	if a.Isolation == IsolationGVisor {
+		return mayfly.Errorf(mayfly.Conflict, "assign sandbox", "a program that runs already cannot be moved into gVisor")
+	}
 	if err := p.launcher.check(a); err != nil {
 		return err
 	}

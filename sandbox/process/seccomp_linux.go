@@ -53,6 +53,19 @@ type filter struct{ code []bpf.Instruction }
 
 func (f *filter) add(code ...bpf.Instruction) { f.code = append(f.code, code...) }
 
+// begin refuses other architectures and loads the call's number.
+func (f *filter) begin() {
+	f.add(
+		bpf.LoadAbsolute{Off: dataArch, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: auditArch, SkipTrue: 1},
+		bpf.RetConstant{Val: seccompKill},
+		bpf.LoadAbsolute{Off: dataNumber, Size: 4},
+		// x32 calls have bit 30 set; no other number is that large.
+		bpf.JumpIf{Cond: bpf.JumpLessThan, Val: 0x40000000, SkipTrue: 1},
+		errnoOf(unix.ENOSYS),
+	)
+}
+
 func errnoOf(e unix.Errno) bpf.RetConstant { return bpf.RetConstant{Val: seccompErrno | uint32(e)} }
 
 // call adds body for one system call. Body ends by returning.
@@ -70,15 +83,7 @@ func arg(i uint32) bpf.LoadAbsolute { return bpf.LoadAbsolute{Off: dataArgs + 8*
 func newFilter(template bool) ([]byte, error) {
 	f := &filter{}
 	allow, deny := bpf.RetConstant{Val: seccompAllow}, errnoOf(unix.EPERM)
-	f.add(
-		bpf.LoadAbsolute{Off: dataArch, Size: 4},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: auditArch, SkipTrue: 1},
-		bpf.RetConstant{Val: seccompKill},
-		bpf.LoadAbsolute{Off: dataNumber, Size: 4},
-		// x32 calls have bit 30 set; no other number is that large.
-		bpf.JumpIf{Cond: bpf.JumpLessThan, Val: 0x40000000, SkipTrue: 1},
-		errnoOf(unix.ENOSYS),
-	)
+	f.begin()
 	// clone3 keeps its flags in memory, which a filter cannot read. Callers
 	// fall back to clone.
 	f.call(unix.SYS_CLONE3, errnoOf(unix.ENOSYS))

@@ -27,10 +27,11 @@ type walled struct {
 	program int // pidfd
 	host    int // the program's process id on this machine
 
-	mu     sync.Mutex
-	frozen bool          // guarded by mu
-	gone   bool          // guarded by mu
-	last   sandbox.Usage // guarded by mu; after gone
+	mu       sync.Mutex
+	frozen   bool          // guarded by mu
+	gone     bool          // guarded by mu
+	unfrozen bool          // it runs gVisor, which does not bear to be frozen
+	last     sandbox.Usage // guarded by mu; after gone
 }
 
 // start equips the cell and starts the program in it.
@@ -45,12 +46,20 @@ func (h *walled) start(ctx context.Context, p *Process, cmd Command, f filters) 
 			return err
 		}
 	}
+	h.takeDoors(p)
+	if cmd.Isolation == IsolationGVisor {
+		var err error
+		if cmd, err = h.gvisor(p, cmd); err != nil {
+			return err
+		}
+		h.unfrozen = true
+		masked = nil // gVisor makes a /proc of its own
+	}
 	e, err := h.cell.equipment(ctx, assignment, cmd.Binds, masked)
 	if err != nil {
 		return err
 	}
 	defer e.close()
-	h.takeDoors(p)
 	out, child, err := newOutput(cmd.Stdout, cmd.Stderr)
 	if err != nil {
 		return err
@@ -97,9 +106,12 @@ func (h *walled) exec(ctx context.Context, p *Process, cmd Command, e *equipment
 		fds = append(fds, int(file.Fd()))
 	}
 	programLimits(&w, cmd.Assignment.withDefaults().Pids)
-	if cmd.Template {
+	switch {
+	case cmd.Isolation == IsolationGVisor:
+		w.Text(string(f.gvisor))
+	case cmd.Template:
 		w.Text(string(f.template))
-	} else {
+	default:
 		w.Text(string(f.ordinary))
 	}
 	w.Uint(f.scoped)
@@ -201,6 +213,9 @@ func (h *walled) setFrozen(on bool) error {
 	}
 	if h.frozen == on {
 		return nil
+	}
+	if h.unfrozen {
+		return mayfly.Errorf(mayfly.Unavailable, "freeze sandbox", "gVisor does not bear to be frozen")
 	}
 	if err := h.cell.group.freeze(on); err != nil {
 		return err

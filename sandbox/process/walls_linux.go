@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -47,12 +48,15 @@ type walls struct {
 
 // filters are what programs are restricted by.
 type filters struct {
-	ordinary, template []byte // system call filters
-	scoped             uint64 // Landlock scopes
+	ordinary, template, gvisor []byte // system call filters
+	scoped                     uint64 // Landlock scopes
 }
 
 func newFilters() (f filters, err error) {
 	if f.ordinary, err = newFilter(false); err != nil {
+		return f, err
+	}
+	if f.gvisor, err = newGVisorFilter(); err != nil {
 		return f, err
 	}
 	f.template, err = newFilter(true)
@@ -294,6 +298,9 @@ func (w *walls) start(ctx context.Context, p *Process, cmd Command) error {
 	c, err := w.takeFor(ctx, n, cmd)
 	if err != nil {
 		return err
+	}
+	if cmd.Isolation == IsolationGVisor {
+		p.tier.Walls = append(slices.Clone(tier.Walls), "gVisor: a kernel in user space answers the program")
 	}
 	h := &walled{walls: w, cell: c}
 	if cmd.Who.Kind != "" {

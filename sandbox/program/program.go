@@ -73,7 +73,7 @@ func Start(ctx context.Context, id string, c Config) (*Program, error) {
 	cmd.Stdout = p.lines.Writer(mayfly.Stdout, who)
 	cmd.Stderr = tee{&p.tail, p.lines.Writer(mayfly.Stderr, who)}
 	cmd.Who, cmd.Secrets, cmd.Memory = c.Spec.Caller(), c.Spec.Files, c.Spec.Memory
-	cmd.Egress, cmd.Require = c.Spec.Egress, c.Spec.Require
+	cmd.Egress, cmd.Require, cmd.Isolation = c.Spec.Egress, c.Spec.Require, c.Spec.Isolation
 	proc, err := c.Launcher.Start(ctx, cmd)
 	if err != nil {
 		return nil, startError(err)

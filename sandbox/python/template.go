@@ -68,7 +68,7 @@ func newTemplates(d *Driver) *templates {
 
 // may reports whether spec may have a template on this machine.
 func (t *templates) may(spec *sandbox.Spec) bool {
-	return spec.Template && t.driver.cfg.Templates > 0 && t.driver.cfg.Launcher.Tier().Name != sandbox.TierPlain
+	return spec.Template && spec.Isolation != process.IsolationGVisor && t.driver.cfg.Templates > 0 && t.driver.cfg.Launcher.Tier().Name != sandbox.TierPlain
 }
 
 // build makes the version's template, or waits for the one that is being made.

@@ -23,6 +23,9 @@ const errorTypeModule = "Runtime.InvalidModule"
 
 // Prepare compiles the module into the cache and checks its handler.
 func (d *Driver) Prepare(ctx context.Context, spec *sandbox.Spec) error {
+	if spec.Isolation == process.IsolationGVisor {
+		return mayfly.Errorf(mayfly.Invalid, "prepare module", "isolation gvisor is not for wasm: a module makes no system calls of its own")
+	}
 	v, err := d.version(ctx, spec)
 	if err != nil {
 		return err
