@@ -132,6 +132,9 @@ const (
 	TriggerTable    TriggerKind = "table"
 	TriggerKV       TriggerKind = "kv"
 	TriggerWebhook  TriggerKind = "webhook"
+	TriggerNATS     TriggerKind = "nats"
+	TriggerMQTT     TriggerKind = "mqtt"
+	TriggerKafka    TriggerKind = "kafka"
 )
 
 // Trigger is one entry of a function's `on:`. Exactly one of the fields that
@@ -147,25 +150,30 @@ type Trigger struct {
 	Table    string `json:"table,omitempty"`    // DATABASE.TABLE
 	KV       string `json:"kv,omitempty"`       // a key-value store
 	Webhook  string `json:"webhook,omitempty"`  // a path of the gateway
+	NATS     string `json:"nats,omitempty"`     // a subject of a NATS server: orders.>
+	MQTT     string `json:"mqtt,omitempty"`     // a topic filter of an MQTT broker: sensors/+/temperature
+	Kafka    string `json:"kafka,omitempty"`    // a topic of a Kafka cluster
 
 	CORS       *CORS           `json:"cors,omitempty"`            // http: who may call from a browser
 	Auth       string          `json:"auth,omitempty"`            // http: "none" (default) or "token"
 	Events     []string        `json:"events,omitempty"`          // bucket: created, removed; table: insert, update, delete; kv: put, delete
 	Prefix     string          `json:"prefix,omitempty"`          // bucket, kv: only keys that begin so
 	Suffix     string          `json:"suffix,omitempty"`          // bucket: only keys that end so
-	Batch      int             `json:"batch,omitempty"`           // queue, topic, stream, table: most events in one call; default 1 (table 100)
+	Batch      int             `json:"batch,omitempty"`           // queue, topic, stream, table, kafka: most events in one call; default 1 (table, kafka 100)
 	Window     Duration        `json:"window,omitempty"`          // queue, stream: wait this long to fill a batch
 	MaxCalls   int             `json:"max_concurrency,omitempty"` // queue: calls of this function at once
 	Match      json.RawMessage `json:"match,omitempty"`           // topic, stream: an event pattern
 	Transform  json.RawMessage `json:"transform,omitempty"`       // topic: the function's input, built from the event
 	Timezone   string          `json:"timezone,omitempty"`        // schedule; default UTC
 	Jitter     Duration        `json:"jitter,omitempty"`          // schedule: a random delay of each firing, up to this
-	Start      string          `json:"start,omitempty"`           // schedule, stream: RFC 3339; stream also "latest" and "oldest"
+	Start      string          `json:"start,omitempty"`           // schedule, stream: RFC 3339; stream also "latest" and "oldest", kafka only these
 	End        string          `json:"end,omitempty"`             // schedule: RFC 3339
 	Missed     string          `json:"missed,omitempty"`          // schedule: skip, once (default), all
 	Input      json.RawMessage `json:"input,omitempty"`           // schedule: the event instead of the standard one
 	Verify     string          `json:"verify,omitempty"`          // webhook: standard, github, stripe, slack, hmac
-	Secret     string          `json:"secret,omitempty"`          // webhook: a secret's name
+	Secret     string          `json:"secret,omitempty"`          // webhook: a secret's name; nats, mqtt, kafka: one that holds USER:PASSWORD
+	URL        string          `json:"url,omitempty"`             // nats, mqtt, kafka: the server, such as mqtts://broker.example.com:8883
+	Group      string          `json:"group,omitempty"`           // nats, kafka: consumers that share the messages; default made from app and function
 	Header     string          `json:"header,omitempty"`          // webhook hmac: the header that holds the signature
 	Tolerance  Duration        `json:"tolerance,omitempty"`       // webhook: replay window; default 5m
 	Partitions int             `json:"partitions,omitempty"`      // stream: batches in flight for different keys
@@ -196,6 +204,7 @@ func (t *Trigger) Kind() (TriggerKind, string) {
 	}{
 		{TriggerHTTP, t.HTTP}, {TriggerBucket, t.Bucket}, {TriggerQueue, t.Queue}, {TriggerTopic, t.Topic}, {TriggerStream, t.Stream},
 		{TriggerSchedule, t.Schedule}, {TriggerTable, t.Table}, {TriggerKV, t.KV}, {TriggerWebhook, t.Webhook},
+		{TriggerNATS, t.NATS}, {TriggerMQTT, t.MQTT}, {TriggerKafka, t.Kafka},
 	} {
 		if f.value == "" {
 			continue

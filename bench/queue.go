@@ -16,7 +16,7 @@ func benchQueue(ctx context.Context, s *session, t *table) error {
 		return err
 	}
 	file := app + "/mayfly.yaml"
-	manifest := strings.Replace(readText(file), "on: [{http: /counter}]", "on: [{http: /counter}, {queue: jobs, batch: 100}]", 1)
+	manifest := strings.Replace(readText(file), "on: [{http: /counter}]", "on: [{http: /counter}, {queue: jobs, batch: 10}]", 1)
 	if err := writeFile(file, manifest+"queues: {jobs: {}}\n"); err != nil {
 		return err
 	}

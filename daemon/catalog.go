@@ -22,7 +22,10 @@ import (
 	triggerbucket "github.com/mayfly-cloud/mayfly/trigger/bucket"
 	"github.com/mayfly-cloud/mayfly/trigger/cron"
 	"github.com/mayfly-cloud/mayfly/trigger/dead"
+	"github.com/mayfly-cloud/mayfly/trigger/kafka"
 	triggerkv "github.com/mayfly-cloud/mayfly/trigger/kv"
+	"github.com/mayfly-cloud/mayfly/trigger/mqtt"
+	"github.com/mayfly-cloud/mayfly/trigger/nats"
 	"github.com/mayfly-cloud/mayfly/trigger/once"
 	"github.com/mayfly-cloud/mayfly/trigger/queue"
 	"github.com/mayfly-cloud/mayfly/trigger/stream"
@@ -119,7 +122,10 @@ func (n *Node) makeTriggers(marks *engine.Bucket) {
 	p.destinations["topic"] = topics.Send
 	p.destinations["function"] = n.callLater
 	p.resources = append(p.resources, queue.Declared{}, topic.Declared{Topics: topics})
-	p.triggers = append(p.triggers, queues, topics, streams, n.schedules, n.hooks)
+	p.triggers = append(p.triggers, queues, topics, streams, n.schedules, n.hooks,
+		nats.New(nats.Config{Enqueue: n.enqueue, Secrets: p.secrets, Log: c.Log}),
+		mqtt.New(mqtt.Config{Enqueue: n.enqueue, Secrets: p.secrets, Log: c.Log}),
+		kafka.New(kafka.Config{Enqueue: n.enqueue, Secrets: p.secrets, Log: c.Log}))
 	p.api = append(p.api, n.telemetry, n.ledger, p.calls, queues, topics, n.schedules, letters, once.New(marks))
 }
 

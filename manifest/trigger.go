@@ -10,7 +10,7 @@ import (
 )
 
 // kinds are the keys of an entry of `on:` that name its kind.
-var kinds = []string{"http", "bucket", "queue", "topic", "stream", "schedule", "table", "kv", "webhook"}
+var kinds = []string{"http", "bucket", "queue", "topic", "stream", "schedule", "table", "kv", "webhook", "nats", "mqtt", "kafka"}
 
 // qualifiers are the other keys, with the kinds that they go with.
 var qualifiers = map[string][]string{
@@ -19,19 +19,21 @@ var qualifiers = map[string][]string{
 	"events":          {"bucket", "table", "kv"},
 	"prefix":          {"bucket", "kv"},
 	"suffix":          {"bucket"},
-	"batch":           {"queue", "topic", "stream", "table"},
+	"batch":           {"queue", "topic", "stream", "table", "kafka"},
 	"window":          {"queue", "stream"},
 	"max_concurrency": {"queue"},
 	"match":           {"topic", "stream"},
 	"transform":       {"topic"},
 	"timezone":        {"schedule"},
 	"jitter":          {"schedule"},
-	"start":           {"schedule", "stream"},
+	"start":           {"schedule", "stream", "kafka"},
 	"end":             {"schedule"},
 	"missed":          {"schedule"},
 	"input":           {"schedule"},
 	"verify":          {"webhook"},
-	"secret":          {"webhook"},
+	"secret":          {"webhook", "nats", "mqtt", "kafka"},
+	"url":             {"nats", "mqtt", "kafka"},
+	"group":           {"nats", "kafka"},
 	"header":          {"webhook"},
 	"tolerance":       {"webhook"},
 	"partitions":      {"stream"},
@@ -118,6 +120,10 @@ func (v *validation) trigger(path string, kind mayfly.TriggerKind, value string,
 		}
 	case mayfly.TriggerWebhook:
 		v.webhookTrigger(path, t)
+	case mayfly.TriggerNATS, mayfly.TriggerMQTT, mayfly.TriggerKafka:
+		if t.URL == "" {
+			v.add(path+".url", "is missing; it is the server that has the messages")
+		}
 	}
 	if allowed := triggerEvents[kind]; allowed != nil {
 		for i, e := range t.Events {

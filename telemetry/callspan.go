@@ -75,7 +75,7 @@ func faasTrigger(t mayfly.TriggerKind) string {
 	switch t {
 	case mayfly.TriggerHTTP, mayfly.TriggerWebhook:
 		return "http"
-	case mayfly.TriggerQueue, mayfly.TriggerTopic, mayfly.TriggerStream:
+	case mayfly.TriggerQueue, mayfly.TriggerTopic, mayfly.TriggerStream, mayfly.TriggerNATS, mayfly.TriggerMQTT, mayfly.TriggerKafka:
 		return "pubsub"
 	case mayfly.TriggerBucket, mayfly.TriggerTable, mayfly.TriggerKV:
 		return "datasource"

@@ -16,6 +16,7 @@ import (
 var Kinds = []mayfly.TriggerKind{
 	mayfly.TriggerDirect, mayfly.TriggerHTTP, mayfly.TriggerQueue, mayfly.TriggerTopic, mayfly.TriggerStream, mayfly.TriggerSchedule,
 	mayfly.TriggerBucket, mayfly.TriggerTable, mayfly.TriggerKV, mayfly.TriggerWebhook,
+	mayfly.TriggerNATS, mayfly.TriggerMQTT, mayfly.TriggerKafka,
 }
 
 // when is the time in all samples, so that they are the same each time.
@@ -40,6 +41,7 @@ func Event(kind mayfly.TriggerKind, app, name string) ([]byte, error) {
 		mayfly.TriggerDirect: direct, mayfly.TriggerHTTP: http, mayfly.TriggerQueue: queue, mayfly.TriggerTopic: topic,
 		mayfly.TriggerStream: stream, mayfly.TriggerSchedule: schedule, mayfly.TriggerBucket: bucket, mayfly.TriggerTable: table,
 		mayfly.TriggerKV: kv, mayfly.TriggerWebhook: webhook,
+		mayfly.TriggerNATS: nats, mayfly.TriggerMQTT: mqtt, mayfly.TriggerKafka: kafka,
 	}[kind]
 	if !ok || !slices.Contains(Kinds, kind) {
 		return nil, mayfly.Errorf(mayfly.Invalid, "sample event", "%q is not a kind of trigger; choose one of %v", kind, Kinds)
@@ -158,4 +160,27 @@ func kv(app, name string) any {
 		"eventID": "3-17", "eventSource": "mayfly:kv", "eventName": "put", "eventTime": when.Format(time.RFC3339), "app": app, "store": or(name, "sessions"),
 		"key": "user/42", "revision": 17, "new": object{"contentType": "application/json", "revision": 17, "value": object{"cart": []int{1, 2}}},
 	}}}
+}
+
+func nats(_, name string) any {
+	return outside(mayfly.TriggerNATS, "nats://nats.example.com:4222", or(name, "orders.created"), `{"order":42,"total":120}`)
+}
+
+func mqtt(_, name string) any {
+	return outside(mayfly.TriggerMQTT, "mqtts://broker.example.com:8883", or(name, "sensors/roof/temperature"), `{"celsius":21.5}`)
+}
+
+func outside(kind mayfly.TriggerKind, source, subject, data string) any {
+	return &mayfly.CloudEvent{
+		ID: id, Source: source, SpecVersion: cloudevent.SpecVersion, Type: string(kind) + ".message", Subject: subject, Time: when,
+		DataContentType: "application/json", Data: json.RawMessage(data),
+	}
+}
+
+func kafka(_, name string) any {
+	name = or(name, "orders")
+	return object{"eventSource": "SelfManagedKafka", "bootstrapServers": "kafka.example.com:9092", "records": object{name + "-0": []any{object{
+		"topic": name, "partition": 0, "offset": 15, "timestamp": when.UnixMilli(), "timestampType": "CREATE_TIME",
+		"key": []byte("42"), "value": []byte(`{"order":42,"total":120}`), "headers": []any{},
+	}}}}
 }

@@ -1,0 +1,151 @@
+package mqtt
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	paho "github.com/eclipse/paho.mqtt.golang"
+
+	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/event/cloudevent"
+	"github.com/mayfly-cloud/mayfly/trigger"
+)
+
+const connectTimeout = 10 * time.Second
+
+// Config of the sources. Enqueue is needed.
+type Config struct {
+	Enqueue trigger.Enqueue
+	Secrets trigger.Secrets // needed where a trigger names a secret
+	Log     *slog.Logger    // default: discards
+}
+
+// Driver consumes the topics of all bindings. It is safe for concurrent use.
+type Driver struct {
+	cfg Config
+	trigger.Source
+}
+
+var _ trigger.Driver = (*Driver)(nil)
+
+// New makes a Driver without bindings.
+func New(cfg Config) *Driver {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	d := &Driver{cfg: cfg}
+	d.Source = trigger.Source{Consume: d.consume, Log: cfg.Log}
+	return d
+}
+
+// Kind is the trigger's kind.
+func (d *Driver) Kind() mayfly.TriggerKind { return mayfly.TriggerMQTT }
+
+// Check wants a topic filter and the url of one broker.
+func (d *Driver) Check(_ *mayfly.Manifest, fn mayfly.FunctionName, t *mayfly.Trigger) error {
+	op := fmt.Sprintf("functions.%s.on: mqtt %s", fn, t.MQTT)
+	levels := strings.Split(t.MQTT, "/")
+	for i, level := range levels {
+		if strings.Contains(level, "+") && level != "+" || strings.Contains(level, "#") && (level != "#" || i < len(levels)-1) {
+			return mayfly.Errorf(mayfly.Invalid, op, "%q is not a topic filter; + stands for one level, and # for all the rest, at the end", t.MQTT)
+		}
+	}
+	if strings.Contains(t.URL, ",") {
+		return mayfly.Errorf(mayfly.Invalid, op, "url names several brokers; sessions are one broker's: name one")
+	}
+	return trigger.CheckSource(op, t, "mqtt", "mqtts")
+}
+
+// session is one connection to a broker.
+type session struct {
+	ctx      context.Context
+	messages chan paho.Message
+	lost     chan error // holds the first error
+}
+
+func (s *session) fail(err error) {
+	select {
+	case s.lost <- err:
+	default:
+	}
+}
+
+func (d *Driver) consume(ctx context.Context, b *trigger.Binding) error {
+	user, password, err := trigger.Credentials(ctx, d.cfg.Secrets, b)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	s := &session{ctx: ctx, messages: make(chan paho.Message), lost: make(chan error, 1)}
+	client := paho.NewClient(s.options(b).SetUsername(user).SetPassword(password))
+	defer client.Disconnect(0)
+	defer cancel() // frees what receive waits for, before the client waits for it
+	if err := wait(ctx, client.Connect()); err != nil {
+		return err
+	}
+	if err := wait(ctx, client.Subscribe(b.Trigger.MQTT, 1, s.receive)); err != nil {
+		return fmt.Errorf("subscribe to %s: %w", b.Trigger.MQTT, err)
+	}
+	for {
+		select {
+		case m := <-s.messages:
+			if err := d.accept(ctx, b, m); err != nil {
+				return err
+			}
+			m.Ack()
+		case err := <-s.lost:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (s *session) options(b *trigger.Binding) *paho.ClientOptions {
+	return paho.NewClientOptions().AddBroker(b.Trigger.URL).SetClientID(clientID(b)).SetProtocolVersion(4).
+		SetCleanSession(false).SetResumeSubs(false).SetAutoReconnect(false).SetConnectRetry(false).SetAutoAckDisabled(true).
+		SetConnectTimeout(connectTimeout).SetDefaultPublishHandler(s.receive).
+		SetConnectionLostHandler(func(_ paho.Client, err error) { s.fail(err) })
+}
+
+// receive hands a message over; one that nobody takes is not acknowledged, and
+// comes again.
+func (s *session) receive(_ paho.Client, m paho.Message) {
+	select {
+	case s.messages <- m:
+	case <-s.ctx.Done():
+	}
+}
+
+func wait(ctx context.Context, t paho.Token) error {
+	select {
+	case <-t.Done():
+		return t.Error()
+	case <-time.After(2 * connectTimeout):
+		return errors.New("the broker does not answer")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (d *Driver) accept(ctx context.Context, b *trigger.Binding, m paho.Message) error {
+	source := strings.TrimSuffix(b.Trigger.URL, "/")
+	event, err := cloudevent.Encode(trigger.Outside(mayfly.TriggerMQTT, source, m.Topic(), "", time.Now(), m.Payload()))
+	if err != nil {
+		return err
+	}
+	return trigger.Accepted(d.cfg.Log, b, m.Topic(), d.cfg.Enqueue(ctx, b, "", event))
+}
+
+// clientID is the same for a binding each time, which is what finds its session
+// again. Brokers must take 23 letters and digits.
+func clientID(b *trigger.Binding) string {
+	sum := sha256.Sum256([]byte(string(b.App) + "/" + b.Key()))
+	return "mayfly" + hex.EncodeToString(sum[:])[:17]
+}

@@ -1,0 +1,187 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/event/cloudevent"
+	"github.com/mayfly-cloud/mayfly/trigger"
+)
+
+const (
+	connectTimeout = 10 * time.Second
+	ahead          = 256         // messages that are fetched and not yet accepted
+	again          = time.Second // until a message that could not be accepted comes again
+)
+
+// Config of the sources. Enqueue is needed.
+type Config struct {
+	Enqueue trigger.Enqueue
+	Secrets trigger.Secrets // needed where a trigger names a secret
+	Log     *slog.Logger    // default: discards
+}
+
+// Driver consumes the subjects of all bindings. It is safe for concurrent use.
+type Driver struct {
+	cfg Config
+	trigger.Source
+}
+
+var _ trigger.Driver = (*Driver)(nil)
+
+// New makes a Driver without bindings.
+func New(cfg Config) *Driver {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	d := &Driver{cfg: cfg}
+	d.Source = trigger.Source{Consume: d.consume, Log: cfg.Log}
+	return d
+}
+
+// Kind is the trigger's kind.
+func (d *Driver) Kind() mayfly.TriggerKind { return mayfly.TriggerNATS }
+
+// Check wants a subject and the url of a server.
+func (d *Driver) Check(_ *mayfly.Manifest, fn mayfly.FunctionName, t *mayfly.Trigger) error {
+	op := fmt.Sprintf("functions.%s.on: nats %s", fn, t.NATS)
+	tokens := strings.Split(t.NATS, ".")
+	for i, token := range tokens {
+		if token == "" || strings.ContainsAny(token, " \t\r\n") || strings.Contains(token, ">") && (token != ">" || i < len(tokens)-1) {
+			return mayfly.Errorf(mayfly.Invalid, op, "%q is not a subject; write it as orders.created, orders.* or orders.>", t.NATS)
+		}
+	}
+	return trigger.CheckSource(op, t, "nats", "tls")
+}
+
+func (d *Driver) consume(ctx context.Context, b *trigger.Binding) error {
+	user, password, err := trigger.Credentials(ctx, d.cfg.Secrets, b)
+	if err != nil {
+		return err
+	}
+	closed := make(chan struct{})
+	nc, err := nats.Connect(b.Trigger.URL, nats.Name("mayfly "+string(b.App)+" "+b.Key()), nats.UserInfo(user, password), nats.Timeout(connectTimeout),
+		nats.NoReconnect(), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	stopped := context.AfterFunc(ctx, nc.Close)
+	defer func() {
+		cancel()
+		stopped()
+		nc.Close()
+		<-closed
+	}()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	find, done := context.WithTimeout(ctx, connectTimeout)
+	stream, err := js.StreamNameBySubject(find, b.Trigger.NATS)
+	done()
+	switch {
+	case err == nil:
+		return d.durable(ctx, js, stream, b)
+	case errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return d.plain(ctx, nc, b)
+	}
+	return fmt.Errorf("find the stream of %s: %w", b.Trigger.NATS, err)
+}
+
+// durable takes a stream's messages until an error.
+func (d *Driver) durable(ctx context.Context, js jetstream.JetStream, stream string, b *trigger.Binding) error {
+	consumer, err := js.CreateOrUpdateConsumer(ctx, stream, jetstream.ConsumerConfig{
+		Durable: durableName(b), FilterSubject: b.Trigger.NATS, AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: 4 * ahead,
+	})
+	if err != nil {
+		return fmt.Errorf("consume the stream %s: %w", stream, err)
+	}
+	messages, err := consumer.Messages(jetstream.PullMaxMessages(ahead))
+	if err != nil {
+		return err
+	}
+	defer messages.Stop()
+	defer context.AfterFunc(ctx, messages.Stop)()
+	for {
+		m, err := messages.Next()
+		if err != nil {
+			return err
+		}
+		about, err := m.Metadata()
+		if err != nil {
+			return err
+		}
+		id := fmt.Sprintf("%s.%d.%d", about.Stream, about.Sequence.Stream, about.Timestamp.UnixNano())
+		if err := d.accept(ctx, b, m.Subject(), id, about.Timestamp, m.Data()); err != nil {
+			d.cfg.Log.Warn("a message is not accepted; it comes again", "binding", b.String(), "error", err)
+			if err := m.NakWithDelay(again); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := m.Ack(); err != nil {
+			return err
+		}
+	}
+}
+
+// plain takes messages that the server does not keep.
+func (d *Driver) plain(ctx context.Context, nc *nats.Conn, b *trigger.Binding) error {
+	sub, err := nc.QueueSubscribeSync(b.Trigger.NATS, group(b))
+	if err != nil {
+		return err
+	}
+	for {
+		m, err := sub.NextMsgWithContext(ctx)
+		if err != nil {
+			return err
+		}
+		for {
+			// The server has no copy: what cannot be accepted now is kept here.
+			err := d.accept(ctx, b, m.Subject, "", time.Now(), m.Data)
+			if err == nil {
+				break
+			}
+			d.cfg.Log.Warn("a message waits until it can be accepted", "binding", b.String(), "error", err)
+			select {
+			case <-time.After(again):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+}
+
+func (d *Driver) accept(ctx context.Context, b *trigger.Binding, subject, id string, at time.Time, body []byte) error {
+	source := strings.TrimSuffix(strings.Split(b.Trigger.URL, ",")[0], "/")
+	event, err := cloudevent.Encode(trigger.Outside(mayfly.TriggerNATS, source, subject, id, at, body))
+	if err != nil {
+		return err
+	}
+	if id != "" {
+		id = "nats." + b.Key() + "." + id
+	}
+	return trigger.Accepted(d.cfg.Log, b, subject, d.cfg.Enqueue(ctx, b, id, event))
+}
+
+func group(b *trigger.Binding) string {
+	if b.Trigger.Group != "" {
+		return b.Trigger.Group
+	}
+	return "mayfly." + string(b.App) + "." + b.Key()
+}
+
+// durableName is the group as a consumer's name, which takes no dots, wildcards
+// or separators of paths.
+func durableName(b *trigger.Binding) string {
+	return strings.NewReplacer(".", "_", "*", "any", ">", "rest", " ", "_", "/", "_", "\\", "_").Replace(group(b))
+}
