@@ -58,7 +58,7 @@ func (p *parts) runs(name string, run func(context.Context) error) {
 // is there goes through the node.
 func (n *Node) wire(ctx context.Context) (err error) {
 	n.parts.secrets, err = secret.Open(ctx, secret.Config{
-		Index: n.engine.Index(), RootKey: n.cfg.path("root.key"), Authz: n.parts.grants, Log: n.cfg.Log,
+		Index: n.engine.Index(), RootKey: n.cfg.path("root.key"), Authz: n.parts.grants, Accessed: n.accessed, Log: n.cfg.Log,
 	})
 	if err != nil {
 		return err
@@ -108,6 +108,11 @@ func (n *Node) wire(ctx context.Context) (err error) {
 	n.gauges()
 	n.background()
 	return nil
+}
+
+// accessed records the use of a secret's value.
+func (n *Node) accessed(a secret.Access) {
+	n.cfg.Log.Info("secret used", "how", a.How, "app", a.App, "secret", a.Name, "version", a.Version, "who", a.Who.Kind, "function", a.Who.Function)
 }
 
 // export sends telemetry to a collector, and metrics to a remote, where they are
