@@ -18,8 +18,9 @@ import (
 
 const (
 	connectTimeout = 10 * time.Second
-	ahead          = 256         // messages that are fetched and not yet accepted
-	again          = time.Second // until a message that could not be accepted comes again
+	ahead          = 256              // messages that are fetched and not yet accepted
+	ackWait        = 10 * time.Second // what was fetched and not accepted comes again after it; ids tell what comes twice
+	again          = time.Second      // until a message that could not be accepted comes again
 )
 
 // Config of the sources. Enqueue is needed.
@@ -100,7 +101,7 @@ func (d *Driver) consume(ctx context.Context, b *trigger.Binding) error {
 // durable takes a stream's messages until an error.
 func (d *Driver) durable(ctx context.Context, js jetstream.JetStream, stream string, b *trigger.Binding) error {
 	consumer, err := js.CreateOrUpdateConsumer(ctx, stream, jetstream.ConsumerConfig{
-		Durable: durableName(b), FilterSubject: b.Trigger.NATS, AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: 4 * ahead,
+		Durable: durableName(b), FilterSubject: b.Trigger.NATS, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxAckPending: 4 * ahead,
 	})
 	if err != nil {
 		return fmt.Errorf("consume the stream %s: %w", stream, err)
