@@ -89,11 +89,18 @@ func (d *Driver) consume(ctx context.Context, b *trigger.Binding) error {
 	if err := wait(ctx, client.Connect()); err != nil {
 		return err
 	}
-	if err := wait(ctx, client.Subscribe(b.Trigger.MQTT, 1, s.receive)); err != nil {
-		return fmt.Errorf("subscribe to %s: %w", b.Trigger.MQTT, err)
-	}
+	// What the broker kept comes before its answer, which waits behind it.
+	subscribed := client.Subscribe(b.Trigger.MQTT, 1, s.receive)
+	answered, late := subscribed.Done(), time.After(2*connectTimeout)
 	for {
 		select {
+		case <-answered:
+			if err := subscribed.Error(); err != nil {
+				return fmt.Errorf("subscribe to %s: %w", b.Trigger.MQTT, err)
+			}
+			answered, late = nil, nil
+		case <-late:
+			return fmt.Errorf("subscribe to %s: the broker does not answer", b.Trigger.MQTT)
 		case m := <-s.messages:
 			if err := d.accept(ctx, b, m); err != nil {
 				return err
