@@ -22,7 +22,7 @@ def run(ahead=False):
     w = wire.Wire(3)
     out = output.Output(w)
     out.install()
-    output.forked(out)
+    adopt(out)
     if ahead:
         for name in AHEAD:
             try:
@@ -37,6 +37,28 @@ def run(ahead=False):
     except SystemExit as e:
         finish(out, e.code)
     finish(out, 0)
+
+
+def adopt(out):
+    """Makes children that code forks ordinary processes: they keep off the socket, and
+    SIGTERM ends them, as multiprocessing expects of the workers of a pool. One that
+    comes while a child is not ready yet waits until it is."""
+    held = threading.local()
+
+    def before():
+        held.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def after():
+        signal.pthread_sigmask(signal.SIG_SETMASK, held.mask)
+
+    def child():
+        if not out.forking:
+            out.uninstall()
+            if signal.getsignal(signal.SIGTERM) is terminate:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        after()
+
+    os.register_at_fork(before=before, after_in_parent=after, after_in_child=child)
 
 
 def finish(out, code):

@@ -90,8 +90,6 @@ class Output:
 
     def uninstall(self):
         """For a child that code forked: it may not write to the socket."""
-        if self.forking:
-            return
         sys.stdout = sys.__stdout__ = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), write_through=True)
         sys.stderr = sys.__stderr__ = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), write_through=True)
         root = logging.getLogger()
@@ -211,8 +209,3 @@ class Handler(logging.Handler):
             self.out.line(STDERR | level, self.format(record))
         except Exception:
             self.handleError(record)
-
-
-def forked(out):
-    """Keeps children that code forks off the socket."""
-    os.register_at_fork(after_in_child=out.uninstall)
