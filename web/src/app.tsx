@@ -14,6 +14,7 @@ import { Logs } from './pages/logs'
 import { ServiceMap } from './pages/map'
 import { Metrics } from './pages/metrics'
 import { Overview } from './pages/overview'
+import { Secrets } from './pages/secrets'
 import { TopicPage, Topics } from './pages/topics'
 import { Trace, Traces } from './pages/traces'
 import { Nothing } from './parts'
@@ -34,6 +35,7 @@ const pages: { path: string; title: string; key?: string; show: (p: Params) => J
   { path: '/dead', title: 'Dead letters', key: 'x', show: () => <Dead /> },
   { path: '/schedules', title: 'Schedules', key: 'c', show: () => <Schedules /> },
   { path: '/data', title: 'Data', key: 'd', show: () => <Data /> },
+  { path: '/secrets', title: 'Secrets', key: 'k', show: () => <Secrets /> },
   { path: '/deploys', title: 'Deployments', key: 'p', show: () => <Deploys /> },
   { path: '/alerts', title: 'Alerts', key: 'a', show: () => <Alerts /> },
   { path: '/cost', title: 'Cost', key: '$', show: () => <CostPage /> },

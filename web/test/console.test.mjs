@@ -82,17 +82,24 @@ const api = (method, path, body) => fetch(ready.api + path, {
 async function look(name) {
   if (process.env.SCREENSHOTS) {
     mkdirSync(process.env.SCREENSHOTS, { recursive: true })
-    await page.screenshot({ path: join(process.env.SCREENSHOTS, `${name}.png`) })
   }
   // The policy of the page lets no script in from outside, so that axe comes in
   // over the debugger.
   await page.evaluate(axe)
-  const { violations } = await page.evaluate(() => window.axe.run())
-  assert.deepEqual(violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.html).join(' ')}`), [], `accessibility of ${name}`)
+  for (const theme of ['dark', 'light']) {
+    await page.emulateMedia({ colorScheme: theme })
+    if (process.env.SCREENSHOTS) await page.screenshot({ path: join(process.env.SCREENSHOTS, `${name}-${theme}.png`) })
+    const { violations } = await page.evaluate(() => window.axe.run())
+    assert.deepEqual(violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.html).join(' ')}`), [], `accessibility of ${name} in ${theme}`)
+  }
 }
 
 test('a wrong token is refused, the right one lets in', { skip }, async () => {
   await page.goto(ready.console)
+  const paint = await page.evaluate(() => new Promise((done) => {
+    new PerformanceObserver((list) => list.getEntriesByName('first-contentful-paint').forEach((e) => done(e.startTime))).observe({ type: 'paint', buffered: true })
+  }))
+  console.log(`first contentful paint: ${paint} ms`)
   await look('signin')
   await page.fill('#token', 'nonsense')
   await page.click('text=Sign in')
@@ -129,7 +136,7 @@ test('a dead letter is shown with its reason and redriven', { skip }, async () =
 })
 
 test('every page shows itself, and is accessible', { skip }, async () => {
-  for (const name of ['live', 'map', 'explore', 'queues', 'queues/shop/mail', 'topics', 'topics/shop/order.created', 'schedules', 'data', 'data/shop/kv/carts', 'data/shop/bucket/uploads', 'data/shop/sql/main', 'deploys', 'alerts', 'cost', 'doctor']) {
+  for (const name of ['live', 'map', 'explore', 'queues', 'queues/shop/mail', 'topics', 'topics/shop/order.created', 'schedules', 'data', 'data/shop/kv/carts', 'data/shop/bucket/uploads', 'data/shop/sql/main', 'secrets', 'deploys', 'alerts', 'cost', 'doctor']) {
     await page.goto(ready.console + name)
     await page.waitForSelector('h1')
     await page.waitForSelector('[aria-busy]', { state: 'detached' })
@@ -151,6 +158,21 @@ test('an event is published and shown', { skip }, async () => {
   await page.click('button:has-text("Publish")')
   await page.waitForSelector('td:has-text("42")')
   await look('topic')
+})
+
+test('a silence is made and ended', { skip }, async () => {
+  await page.goto(`${ready.console}alerts`)
+  await page.fill('#match', 'app=shop')
+  await page.click('button:text-is("Silence")')
+  await page.waitForSelector('td:has-text("app=shop")')
+  await page.click('button:has-text("End")')
+  await page.waitForSelector('text=Every alert is told.')
+})
+
+test('a function is found by a part of its name', { skip }, async () => {
+  await page.goto(`${ready.console}?find=fail`)
+  await page.waitForSelector('td:has-text("shop/failing")')
+  assert.equal(await page.locator('td:has-text("shop/hello")').count(), 0)
 })
 
 test('keys lead from page to page', { skip }, async () => {

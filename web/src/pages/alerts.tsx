@@ -1,3 +1,4 @@
+import { useState } from 'preact/hooks'
 import { request } from '../api'
 import { useData } from '../data'
 import { ago } from '../format'
@@ -29,6 +30,7 @@ export function Alerts() {
         </Table>
       )}</Load>
       <h2>Silences</h2>
+      <Silencing done={() => { alerts.reload(); silences.reload() }} />
       <Load from={silences}>{(now) => now.silences.length === 0 ? <p class="quiet">Every alert is told.</p> : (
         <Table label="Silences" head={['For', 'Until', 'By', 'Why', '']}>
           {now.silences.map((s) => <tr key={s.id}><td>{named(s.match)}</td><td>{new Date(s.until).toLocaleString()}</td><td>{s.by}</td><td>{s.comment}</td><td><Action run={() => request('DELETE', `/v1/alerts/silences/${s.id}`)} done={silences.reload}>End</Action></td></tr>)}
@@ -40,12 +42,32 @@ export function Alerts() {
   )
 }
 
+/** Keeps what matches from being told for a while, as mayfly alert silence does. */
+function Silencing(props: { done: () => void }) {
+  const [match, setMatch] = useState('')
+  const [lasting, setLasting] = useState('1h')
+  const [why, setWhy] = useState('')
+  const create = () => {
+    const pairs = match.trim().split(/\s+/).map((p) => p.split('=', 2))
+    if (pairs.some((p) => p.length !== 2 || !p[0] || !p[1])) throw new Error('Write labels as LABEL=PATTERN, such as app=shop.')
+    return request('POST', '/v1/alerts/silences', { match: Object.fromEntries(pairs), for: lasting, comment: why })
+  }
+  return (
+    <form class="filters" onSubmit={(e) => e.preventDefault()}>
+      <span class="field"><label for="match">Match</label><input id="match" value={match} placeholder="app=shop" onInput={(e) => setMatch(e.currentTarget.value)} /></span>
+      <span class="field"><label for="lasting">For</label><select id="lasting" value={lasting} onChange={(e) => setLasting(e.currentTarget.value)}>{['1h', '4h', '24h'].map((d) => <option key={d}>{d}</option>)}</select></span>
+      <span class="field"><label for="why">Why</label><input id="why" value={why} onInput={(e) => setWhy(e.currentTarget.value)} /></span>
+      <Action run={async () => create()} done={props.done}>Silence</Action>
+    </form>
+  )
+}
+
 function Receivers() {
   const list = useData<{ receivers: Receiver[] }>('/v1/alerts/receivers', 10000)
   return (
     <>
       <h2>Receivers</h2>
-      <Load from={list}>{({ receivers }) => receivers.length === 0 ? <p class="quiet">Nobody is told. Add one: <code>mayfly alert receiver set ops --webhook URL</code></p> : (
+      <Load from={list}>{({ receivers }) => receivers.length === 0 ? <p class="quiet">Nobody is told. Add one: <code>mayfly alert receiver set ops --kind webhook --url URL</code></p> : (
         <Table label="Receivers" head={['Name', 'Kind', 'Where', 'Told', '']}>
           {receivers.map((r) => <tr key={r.name}><td>{r.name}</td><td>{r.kind}</td><td>{r.url ?? r.to?.join(', ')}</td><td>{r.only_named ? 'what names it' : 'everything'}</td><td><Action run={() => request('POST', `/v1/alerts/receivers/${r.name}/test`)}>Send a test</Action></td></tr>)}
         </Table>

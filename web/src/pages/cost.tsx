@@ -33,7 +33,7 @@ export function CostPage() {
           </>
         )
       }}</Load>
-      <Load from={budgets}>{({ budgets }) => budgets.length === 0 ? <p class="quiet">No app has a budget: <code>budget: {'{monthly: 20 USD}'}</code> in <code>mayfly.yaml</code>.</p> : (
+      <Load from={budgets}>{({ budgets }) => budgets.length === 0 ? <p class="quiet">No app has a budget: <code>budget: {'{amount: 20, prices: lambda-x86}'}</code> in <code>mayfly.yaml</code>.</p> : (
         <Table label="Budgets" head={['App', 'Spent', 'Of', 'Share', 'At its end', 'Resets']}>
           {budgets.map((b) => (
             <tr key={b.app}><td>{b.app} {b.stopped && <span class="tag bad">stopped</span>}</td><td class="number">{b.spent.toPrecision(3)} {b.currency}</td><td class="number">{b.amount} {b.currency}</td>

@@ -60,6 +60,11 @@ const tables: Record<string, string> = {
   postgres: "select table_name as name, table_type as type from information_schema.tables where table_schema not in ('pg_catalog', 'information_schema') order by 1",
 }
 
+/** Whether a statement surely only reads: what might write is asked about first. */
+function reads(sql: string): boolean {
+  return /^\s*(select|with|explain|values|show)\b/i.test(sql) && !/\b(insert|update|delete|replace|merge|into)\b|;\s*\S/i.test(sql)
+}
+
 /** A prompt over one database, and its tables. */
 export function DatabasePage(props: { app: string; name: string }) {
   const base = `/v1/apps/${props.app}/databases`
@@ -77,7 +82,7 @@ export function DatabasePage(props: { app: string; name: string }) {
       <Load from={list}>{() => engine ? <Tables base={`${base}/${props.name}`} sql={tables[engine]} open={(t) => void run(`select * from "${t}" limit 100`)} /> : <Nothing title="No such database">App {props.app} declares no database {props.name}.</Nothing>}</Load>
       <label for="sql">Statement</label>
       <textarea id="sql" rows={4} spellcheck={false} value={sql} placeholder="select 1" onInput={(e) => setSQL(e.currentTarget.value)} />
-      <p><Action run={() => run(sql)} confirm={/^\s*(select|with|explain|pragma|values|show)\b/i.test(sql) ? undefined : 'This may change data. Run it?'}>Run</Action></p>
+      <p><Action run={() => run(sql)} confirm={reads(sql) ? undefined : 'This may change data. Run it?'}>Run</Action></p>
       {answer && (answer.columns.length === 0 ? <p role="status">{answer.affected} rows changed.</p> : (
         <Table label={`${answer.rows.length} rows`} head={answer.columns}>
           {answer.rows.map((row, i) => <tr key={i}>{row.map((v, j) => <td key={j}>{v === null ? <span class="quiet">NULL</span> : typeof v === 'object' ? <code>{JSON.stringify(v).slice(0, 80)}</code> : String(v)}</td>)}</tr>)}

@@ -31,6 +31,7 @@ function Health(props: { app: string; name: string; memory: string }) {
   const calls = useData<{ invocations: Invocation[] }>(`/v1/invocations${query({ app: props.app, function: props.name, limit: 100 })}`, 5000)
   const s = stats.value?.functions.find((x) => x.function === props.name)
   const cold = calls.value?.invocations.filter((i) => i.cold) ?? []
+  const slowest = calls.value?.invocations.reduce<Invocation | undefined>((a, b) => a && a.duration_ns >= b.duration_ns ? a : b, undefined)
   const peak = Math.max(0, ...(calls.value?.invocations.map((i) => bytes(i.memory_peak ?? '0B')) ?? []))
   return (
     <section>
@@ -40,6 +41,7 @@ function Health(props: { app: string; name: string; memory: string }) {
         <Stat name="p50">{duration(s?.p50_ns ?? 0)}</Stat>
         <Stat name="p90">{duration(s?.p90_ns ?? 0)}</Stat>
         <Stat name="p99">{duration(s?.p99_ns ?? 0)}</Stat>
+        {slowest && <Stat name={`Slowest of ${calls.value!.invocations.length}`}><a href={`/traces/${slowest.trace.trace_id}`}>{duration(slowest.duration_ns)}</a></Stat>}
         <Stat name="Cold">{percent(s?.cold_share ?? 0)}</Stat>
         <Stat name="Memory peak">{size(peak)} of {props.memory}</Stat>
       </dl>
@@ -106,7 +108,7 @@ function Versions(props: { path: string; changed: () => void }) {
             <td title={v.created}>{ago(v.created)}</td>
             <td class="number">{v.size}</td>
             <td>{v.message}</td>
-            <td>{v.percent !== 100 && <>
+            <td>{v.previous && <Action run={() => request('POST', `${props.path}/rollback`, { version: v.version })} done={done} confirm={`Go back to version ${v.version}?`}>Roll back</Action>}{v.percent !== 100 && <>
               <Action run={() => to(v.version, 10)} done={done}>10 %</Action>
               <Action run={() => to(v.version, 100)} done={done} confirm={`Send all calls to version ${v.version}?`}>All calls</Action>
             </>}</td>

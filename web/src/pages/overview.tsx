@@ -1,6 +1,7 @@
 import { useData } from '../data'
 import { ago, duration, percent, rate } from '../format'
-import { Load, Nothing, Page, Spark, Stat, Table } from '../parts'
+import { Filter, Load, Nothing, Page, Spark, Stat, Table } from '../parts'
+import { param } from '../router'
 import type { FunctionInfo, NodeStatus, Summary } from '../types'
 
 /** The node at a glance, and how every function fares. */
@@ -11,7 +12,7 @@ export function Overview() {
   const by = new Map(stats.value?.functions.map((s) => [`${s.app}/${s.function}`, s]))
   const sum = (of: (s: Summary) => number) => stats.value?.functions.reduce((n, s) => n + of(s), 0) ?? 0
   return (
-    <Page title="Overview">
+    <Page title="Overview" aside={<form class="filters" onSubmit={(e) => e.preventDefault()}><Filter name="find" label="Function" placeholder="part of a name" /></form>}>
       <Load from={node}>{(n) => (
         <dl class="stats">
           <Stat name="Calls, last 15 min">{sum((s) => s.calls)}</Stat>
@@ -32,7 +33,8 @@ export function Overview() {
 const shown = 200
 
 function Functions(props: { list: FunctionInfo[]; by: Map<string, Summary> }) {
-  const order = [...props.list].sort((a, b) => (props.by.get(`${b.app}/${b.name}`)?.calls ?? 0) - (props.by.get(`${a.app}/${a.name}`)?.calls ?? 0))
+  const order = props.list.filter((f) => `${f.app}/${f.name}`.includes(param('find'))).sort((a, b) => (props.by.get(`${b.app}/${b.name}`)?.calls ?? 0) - (props.by.get(`${a.app}/${a.name}`)?.calls ?? 0))
+  if (order.length === 0) return <Nothing title="No such function">No function's name has {param('find')} in it.</Nothing>
   return (
     <>
       <Table label="Functions, the busiest first" head={['Function', 'Runtime', 'Version', 'Calls', 'Rate', 'Errors', 'p50', 'p99', 'Cold']}>
@@ -53,7 +55,7 @@ function Functions(props: { list: FunctionInfo[]; by: Map<string, Summary> }) {
           )
         })}
       </Table>
-      {order.length > shown && <p class="quiet">{order.length - shown} more are idle.</p>}
+      {order.length > shown && <p class="quiet">{order.length - shown} more: name a part of a function's name to find it.</p>}
     </>
   )
 }
