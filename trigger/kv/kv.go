@@ -16,20 +16,16 @@ import (
 	"github.com/mayfly-cloud/mayfly/trigger"
 )
 
-// Enqueue accepts one asynchronous call of a binding's function. The call is
-// durable when it returns nil; a second one with the same id may be dropped.
-type Enqueue func(ctx context.Context, b *trigger.Binding, id string, event []byte) error
-
 // Driver matches changes with bindings. It is safe for concurrent use.
 type Driver struct {
-	enqueue  Enqueue
+	enqueue  trigger.Enqueue
 	bindings atomic.Pointer[map[string][]trigger.Binding] // by "app/store"
 }
 
 var _ trigger.Driver = (*Driver)(nil)
 
 // New makes a Driver without bindings.
-func New(enqueue Enqueue) *Driver {
+func New(enqueue trigger.Enqueue) *Driver {
 	d := &Driver{enqueue: enqueue}
 	d.bindings.Store(&map[string][]trigger.Binding{})
 	return d
