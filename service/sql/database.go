@@ -189,10 +189,10 @@ func (d *database) once(ctx context.Context, s *Statement, write bool) (*Result,
 	return d.onWriter(ctx, c, s)
 }
 
-// readOnly says what a caller who may only read did wrong.
+// readOnly says what a caller who may only read, or said so, did wrong.
 func readOnly(err error, wrote bool) error {
 	if err != nil && wrote {
-		return mayfly.Errorf(mayfly.Denied, "run statement", "it writes, and only reading is granted: %w", err)
+		return mayfly.Errorf(mayfly.Denied, "run statement", "it writes, and only reading is granted or asked for: %w", err)
 	}
 	return err
 }

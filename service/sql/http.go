@@ -32,8 +32,9 @@ type pipelineOutput struct{ Body *PipelineResponse }
 type queryInput struct {
 	Path
 	Body struct {
-		SQL  string          `json:"sql" minLength:"1" doc:"One statement"`
-		Args json.RawMessage `json:"args,omitempty" doc:"A list for ?, or an object for :name; a blob is {\"base64\": …}"`
+		SQL      string          `json:"sql" minLength:"1" doc:"One statement"`
+		Args     json.RawMessage `json:"args,omitempty" doc:"A list for ?, or an object for :name; a blob is {\"base64\": …}"`
+		ReadOnly bool            `json:"read_only,omitempty" doc:"The database refuses the statement if it writes, whatever the caller may"`
 	}
 }
 
@@ -123,7 +124,7 @@ func (d *Driver) query(ctx context.Context, in *queryInput) (*queryOutput, error
 	if err := s.arguments(in.Body.Args); err != nil {
 		return nil, err
 	}
-	r, err := db.once(ctx, s, write)
+	r, err := db.once(ctx, s, write && !in.Body.ReadOnly)
 	if err != nil {
 		return nil, err
 	}
@@ -168,7 +169,7 @@ func (d *Driver) queryPostgres(ctx context.Context, in *queryInput) (*queryOutpu
 		}
 		q.Params = append(q.Params, text)
 	}
-	r, err := p.once(ctx, q, write)
+	r, err := p.once(ctx, q, write && !in.Body.ReadOnly)
 	if err != nil {
 		return nil, err
 	}

@@ -641,3 +641,34 @@ func BenchmarkQuery(b *testing.B) {
 		}
 	})
 }
+
+func TestReadOnlyQueries(t *testing.T) {
+	d := open(t, app(map[string]string{"1_t.sql": "create table t (id integer primary key, v); insert into t values (1, 'a')"}), nil)
+	checkReadOnly(t, serve(t, d)+"query", "pragma user_version = 5", "create table u (x)", "drop table t", "pragma journal_mode = delete", "vacuum", "analyze", "reindex")
+}
+
+// checkReadOnly asks to read only, and writes.
+func checkReadOnly(t *testing.T, url string, more ...string) {
+	t.Helper()
+	ask := func(sql string, readOnly bool) (int, map[string]any) {
+		b, err := json.Marshal(map[string]any{"sql": sql, "read_only": readOnly})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return post(t, url, string(b))
+	}
+	for _, sql := range append([]string{
+		"insert into t values (2, 'b')", "update t set v = 'b'", "delete from t", "insert into t values (3, 'c') returning id",
+		"/* select */ delete from t", "with x as (select 1) insert into t select 4, 'd' from x",
+	}, more...) {
+		if status, out := ask(sql, true); status/100 != 4 {
+			t.Errorf("%s: %d %v", sql, status, out)
+		}
+	}
+	if status, out := ask("select id, v from t", true); status != 200 || len(out["rows"].([]any)) != 1 || fmt.Sprint(out["rows"].([]any)[0].([]any)[1]) != "a" {
+		t.Errorf("read: %d %v", status, out)
+	}
+	if status, out := ask("insert into t values (9, 'z')", false); status != 200 {
+		t.Errorf("write: %d %v", status, out)
+	}
+}
