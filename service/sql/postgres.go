@@ -140,7 +140,11 @@ func (p *postgres) transaction(ctx context.Context, queries []pgQuery, mode stri
 			return pgProblem(ctx, err)
 		}
 		for i := range queries {
-			r, err := pgStep(ctx, c, &queries[i])
+			err := serverSide(queries[i].Query, readOnly)
+			var r *pgResult
+			if err == nil {
+				r, err = pgStep(ctx, c, &queries[i])
+			}
 			if err != nil {
 				return errors.Join(err, rollback(ctx, c))
 			}
@@ -170,6 +174,15 @@ func ends(text string) error {
 	switch v := verb(text); v {
 	case "BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SET", "RESET", "DISCARD", "PREPARE":
 		return mayfly.Errorf(mayfly.Denied, "run statement", "%s is not allowed here: the transaction is the platform's", v)
+	}
+	return nil
+}
+
+// serverSide refuses to readers what a read-only transaction lets a superuser do
+// to the server's own files. A role that is no superuser cannot do it anyway.
+func serverSide(text string, readOnly bool) error {
+	if v := verb(text); readOnly && (v == "COPY" || v == "DO") {
+		return mayfly.Errorf(mayfly.Denied, "run statement", "%s is not allowed where only reading is granted or asked for", v)
 	}
 	return nil
 }

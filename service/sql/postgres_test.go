@@ -235,7 +235,8 @@ func TestPostgres(t *testing.T) {
 		}
 	})
 	t.Run("read-only queries", func(t *testing.T) {
-		checkReadOnly(t, serve(t, d)+"query", "set transaction read write", "commit", "create table u (x int)", "select set_config('transaction_read_only', 'off', true)", "nextval('s')", "copy t to '/tmp/x'")
+		checkReadOnly(t, serve(t, d)+"query", "set transaction read write", "commit", "create table u (x int)", "select set_config('transaction_read_only', 'off', true)", "copy t to '/tmp/x'",
+			"copy (select 1) to program 'true'", "do $$ begin execute 'copy t to ''/tmp/x'' '; end $$")
 	})
 	t.Run("plain query", func(t *testing.T) {
 		status, out := post(t, serve(t, d)+"query", `{"sql":"select $1::int + 1, $2::text, $3::text","args":[1, null, "x"]}`)
