@@ -34,6 +34,25 @@ func (c Caller) String() string {
 	return string(c.Kind)
 }
 
+// Authorizer decides who may do what. The app is "" for what spans apps.
+type Authorizer interface {
+	Authorize(ctx context.Context, who Caller, app AppName, verb, kind, name string) error
+}
+
+// Authorize asks a whether the caller in ctx may do what it asks for. Where
+// nobody decides, a is nil: administrators and the platform may do all, others
+// get a Denied error.
+func Authorize(ctx context.Context, a Authorizer, app AppName, verb, kind, name string) error {
+	who := CallerFrom(ctx)
+	if a != nil {
+		return a.Authorize(ctx, who, app, verb, kind, name)
+	}
+	if who.Kind == CallerAdmin || who.Kind == CallerPlatform {
+		return nil
+	}
+	return Errorf(Denied, verb+" "+name, "%s may not", who)
+}
+
 type callerKey struct{}
 
 // WithCaller returns a context that carries who asks.

@@ -121,6 +121,22 @@ func ParseDuration(s string) (Duration, error) {
 	return Duration(d), nil
 }
 
+// ParseTime reads a point in time as people give it: in RFC 3339, or as how long
+// before now it was (15m, 24h, 7d). "" is the zero time.
+func ParseTime(s string, now time.Time) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
+		return t, nil
+	}
+	d, err := ParseDuration(s)
+	if err != nil {
+		return time.Time{}, Errorf(Invalid, "", "%q is not a time; write it as 2026-01-02T15:04:05Z, or as how long ago: 15m, 24h, 7d", s)
+	}
+	return now.Add(-d.D()), nil
+}
+
 // D is d as a time.Duration.
 func (d Duration) D() time.Duration { return time.Duration(d) }
 

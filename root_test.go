@@ -1,6 +1,7 @@
 package mayfly_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -168,6 +169,42 @@ func TestDocumentsLinkToWhatIsThere(t *testing.T) {
 			if _, err := os.Stat(filepath.Join(filepath.Dir(file), m[1])); err != nil {
 				t.Errorf("%s links to %s, which is not there", file, m[1])
 			}
+		}
+	}
+}
+
+func TestParseTime(t *testing.T) {
+	now := time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)
+	for text, want := range map[string]time.Time{
+		"": {}, "15m": now.Add(-15 * time.Minute), "7d": now.AddDate(0, 0, -7), "0s": now,
+		"2026-01-02T15:04:05.5+01:00": time.Date(2026, 1, 2, 14, 4, 5, 500_000_000, time.UTC),
+	} {
+		if got, err := mayfly.ParseTime(text, now); err != nil || !got.Equal(want) {
+			t.Errorf("%q is %s, %v; want %s", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"yesterday", "2026-01-02", "-5m"} {
+		if _, err := mayfly.ParseTime(text, now); mayfly.CodeOf(err) != mayfly.Invalid {
+			t.Errorf("%q was read: %v", text, err)
+		}
+	}
+}
+
+// refuser refuses all.
+type refuser struct{}
+
+func (refuser) Authorize(context.Context, mayfly.Caller, mayfly.AppName, string, string, string) error {
+	return mayfly.Errorf(mayfly.Denied, "", "no")
+}
+
+func TestAuthorizeWithoutAuthorizer(t *testing.T) {
+	for kind, may := range map[mayfly.CallerKind]bool{mayfly.CallerAdmin: true, mayfly.CallerPlatform: true, mayfly.CallerUser: false, mayfly.CallerFunction: false, mayfly.CallerAnonymous: false} {
+		ctx := mayfly.WithCaller(t.Context(), mayfly.Caller{Kind: kind})
+		if err := mayfly.Authorize(ctx, nil, "shop", "read", "telemetry", "logs"); (err == nil) != may {
+			t.Errorf("%s: %v", kind, err)
+		}
+		if err := mayfly.Authorize(ctx, refuser{}, "shop", "read", "telemetry", "logs"); mayfly.CodeOf(err) != mayfly.Denied {
+			t.Errorf("%s is not asked for: %v", kind, err)
 		}
 	}
 }

@@ -10,21 +10,9 @@ import (
 	"github.com/mayfly-cloud/mayfly"
 )
 
-// Authorizer decides who may read what. The kind of everything here is "usage",
-// the verb "read"; the app is "" for what spans apps.
-type Authorizer interface {
-	Authorize(ctx context.Context, who mayfly.Caller, app mayfly.AppName, verb, kind, name string) error
-}
-
+// mayRead asks the authorizer for the verb "read" on "usage".
 func (l *Ledger) mayRead(ctx context.Context, app mayfly.AppName, what string) error {
-	who := mayfly.CallerFrom(ctx)
-	if l.cfg.Authorizer != nil {
-		return l.cfg.Authorizer.Authorize(ctx, who, app, "read", "usage", what)
-	}
-	if who.Kind == mayfly.CallerAdmin || who.Kind == mayfly.CallerPlatform {
-		return nil
-	}
-	return mayfly.Errorf(mayfly.Denied, "read "+what, "%s may not read usage", who)
+	return mayfly.Authorize(ctx, l.cfg.Authorizer, app, "read", "usage", what)
 }
 
 // Register adds the operations that read the ledger.
@@ -51,24 +39,11 @@ type UsageInput struct {
 
 func (in *UsageInput) query() (q UsageQuery, err error) {
 	q = UsageQuery{App: in.App, Function: in.Function, By: in.By}
-	if q.Since, err = parseTime(in.Since); err == nil {
-		q.Until, err = parseTime(in.Until)
+	now := time.Now()
+	if q.Since, err = mayfly.ParseTime(in.Since, now); err == nil {
+		q.Until, err = mayfly.ParseTime(in.Until, now)
 	}
 	return q, err
-}
-
-func parseTime(s string) (time.Time, error) {
-	if s == "" {
-		return time.Time{}, nil
-	}
-	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
-		return t, nil
-	}
-	d, err := mayfly.ParseDuration(s)
-	if err != nil {
-		return time.Time{}, mayfly.Errorf(mayfly.Invalid, "", "%q is not a time; write it as 2026-01-02T15:04:05Z, or as how long ago: 24h, 7d", s)
-	}
-	return time.Now().Add(-d.D()), nil
 }
 
 type usageReply struct {

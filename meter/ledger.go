@@ -39,7 +39,7 @@ type Config struct {
 	Calls func(ctx context.Context, id string) ([]*mayfly.Invocation, error)
 	// Authorizer decides who may read over the API. Default: administrators and
 	// the platform.
-	Authorizer Authorizer
+	Authorizer mayfly.Authorizer
 }
 
 // WithDefaults fills what was not said.

@@ -11,23 +11,9 @@ import (
 	"github.com/mayfly-cloud/mayfly"
 )
 
-// Authorizer decides who may read what. The kind of everything here is
-// "telemetry", the verb "read"; the app is "" for what spans apps.
-type Authorizer interface {
-	Authorize(ctx context.Context, who mayfly.Caller, app mayfly.AppName, verb, kind, name string) error
-}
-
-// mayRead asks the authorizer; without one, administrators and the platform may
-// read and nobody else.
+// mayRead asks the authorizer for the verb "read" on "telemetry".
 func (s *Store) mayRead(ctx context.Context, app mayfly.AppName, what string) error {
-	who := mayfly.CallerFrom(ctx)
-	if s.cfg.Authorizer != nil {
-		return s.cfg.Authorizer.Authorize(ctx, who, app, "read", "telemetry", what)
-	}
-	if who.Kind == mayfly.CallerAdmin || who.Kind == mayfly.CallerPlatform {
-		return nil
-	}
-	return mayfly.Errorf(mayfly.Denied, "read "+what, "%s may not read telemetry", who)
+	return mayfly.Authorize(ctx, s.cfg.Authorizer, app, "read", "telemetry", what)
 }
 
 // Register adds the operations that read the store.
@@ -55,24 +41,11 @@ type TimeRange struct {
 }
 
 func (p TimeRange) times() (since, until time.Time, err error) {
-	if since, err = parseTime(p.Since); err == nil {
-		until, err = parseTime(p.Until)
+	now := time.Now()
+	if since, err = mayfly.ParseTime(p.Since, now); err == nil {
+		until, err = mayfly.ParseTime(p.Until, now)
 	}
 	return since, until, err
-}
-
-func parseTime(s string) (time.Time, error) {
-	if s == "" {
-		return time.Time{}, nil
-	}
-	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
-		return t, nil
-	}
-	d, err := mayfly.ParseDuration(s)
-	if err != nil {
-		return time.Time{}, mayfly.Errorf(mayfly.Invalid, "", "%q is not a time; write it as 2026-01-02T15:04:05Z, or as how long ago: 15m, 24h, 7d", s)
-	}
-	return time.Now().Add(-d.D()), nil
 }
 
 // parseSlower reads the least duration of what is wanted.

@@ -21,7 +21,7 @@ type Config struct {
 	Log *slog.Logger // default: discards
 	// Authorizer decides who may read over the API. Default: administrators and
 	// the platform.
-	Authorizer Authorizer
+	Authorizer mayfly.Authorizer
 
 	Logs        Retention // default 7 days, 2 GiB
 	Spans       Retention // default 3 days, 1 GiB

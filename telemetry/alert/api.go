@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"net/http"
@@ -12,17 +13,9 @@ import (
 	"github.com/mayfly-cloud/mayfly"
 )
 
-// may asks the authorizer for a verb on alerts; without one, administrators and
-// the platform may do all.
+// may asks the authorizer for a verb on alerts.
 func (a *Alerts) may(ctx context.Context, verb string) error {
-	who := mayfly.CallerFrom(ctx)
-	if a.cfg.Authorizer != nil {
-		return a.cfg.Authorizer.Authorize(ctx, who, "", verb, "telemetry", "alerts")
-	}
-	if who.Kind == mayfly.CallerAdmin || who.Kind == mayfly.CallerPlatform {
-		return nil
-	}
-	return mayfly.Errorf(mayfly.Denied, verb+" alerts", "%s may not", who)
+	return mayfly.Authorize(ctx, a.cfg.Authorizer, "", verb, "telemetry", "alerts")
 }
 
 // Register adds the operations on alerts.
@@ -104,11 +97,11 @@ func (a *Alerts) postReplay(ctx context.Context, in *replayInput) (*replayReply,
 		r.For = b.For
 	}
 	now := time.Now()
-	since, err := parseTime(b.Since, now.Add(-24*time.Hour))
+	since, err := mayfly.ParseTime(cmp.Or(b.Since, "24h"), now)
 	if err != nil {
 		return nil, err
 	}
-	until, err := parseTime(b.Until, now)
+	until, err := mayfly.ParseTime(cmp.Or(b.Until, "0s"), now)
 	if err != nil {
 		return nil, err
 	}
@@ -149,17 +142,6 @@ func (a *Alerts) ruleToReplay(name, expr string, app mayfly.AppName) (*AlertRule
 		return &r, nil
 	}
 	return nil, mayfly.Errorf(mayfly.NotFound, "find alert rule", "there is no rule %q; give one of those that GET /v1/alerts/rules lists, or an expr", name)
-}
-
-func parseTime(s string, missing time.Time) (time.Time, error) {
-	if s == "" {
-		return missing, nil
-	}
-	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
-		return t, nil
-	}
-	d, err := mayfly.ParseDuration(s)
-	return time.Now().Add(-d.D()), err
 }
 
 type silencesReply struct {

@@ -41,7 +41,7 @@ type Config struct {
 
 	URL        string       // of the console, for links. Default: none
 	Client     *http.Client // default: one with a timeout of 10 s
-	Authorizer telemetry.Authorizer
+	Authorizer mayfly.Authorizer
 }
 
 // WithDefaults fills what was not said.

@@ -21,18 +21,6 @@ import (
 	"github.com/mayfly-cloud/mayfly"
 )
 
-// mayRead asks whether the request's caller may query.
-func (m *Metrics) mayRead(r *http.Request) error {
-	who := mayfly.CallerFrom(r.Context())
-	if m.cfg.Authorizer != nil {
-		return m.cfg.Authorizer.Authorize(r.Context(), who, "", "read", "telemetry", "metrics")
-	}
-	if who.Kind == mayfly.CallerAdmin || who.Kind == mayfly.CallerPlatform {
-		return nil
-	}
-	return mayfly.Errorf(mayfly.Denied, "read metrics", "%s may not read metrics", who)
-}
-
 // answer is what an operation returns: data and warnings, or an error.
 type answer struct {
 	data     any
@@ -54,7 +42,7 @@ func (m *Metrics) API() http.Handler {
 		"status/buildinfo": m.apiBuild, "format_query": m.apiFormat,
 	} {
 		h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if err := m.mayRead(r); err != nil {
+			if err := mayfly.Authorize(r.Context(), m.cfg.Authorizer, "", "read", "telemetry", "metrics"); err != nil {
 				writeError(w, err)
 				return
 			}

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/mayfly-cloud/mayfly"
-	"github.com/mayfly-cloud/mayfly/telemetry"
 )
 
 // Config says where the database lives and what it holds.
@@ -28,7 +27,7 @@ type Config struct {
 	// form. Default: none.
 	Rules func() (groups, alerts any)
 	// Authorizer decides who may query. Default: administrators and the platform.
-	Authorizer telemetry.Authorizer
+	Authorizer mayfly.Authorizer
 	Version    string // for /api/v1/status/buildinfo
 	// Now is the clock that changes and samples go by. Default time.Now;
 	// simulations have their own.

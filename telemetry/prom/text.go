@@ -9,6 +9,8 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/mayfly-cloud/mayfly"
 )
 
 // The classic buckets of the text: powers of two, in seconds, from 1 ms to 17
@@ -20,7 +22,7 @@ const (
 
 // ServeHTTP answers GET /metrics in Prometheus's text format 0.0.4.
 func (m *Metrics) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if err := m.mayRead(r); err != nil {
+	if err := mayfly.Authorize(r.Context(), m.cfg.Authorizer, "", "read", "telemetry", "metrics"); err != nil {
 		writeError(w, err)
 		return
 	}
