@@ -1,0 +1,176 @@
+package sql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/mayfly-cloud/mayfly"
+)
+
+// Apply opens the apps' databases, runs migrations, and makes the change logs
+// follow what functions listen to. Databases that no app declares any more are
+// closed, and their files stay.
+func (d *Driver) Apply(ctx context.Context, apps []*mayfly.Manifest) error {
+	wanted := map[string]bool{}
+	var problems []error
+	for _, m := range apps {
+		for name, spec := range m.Databases {
+			if spec == nil {
+				spec = &mayfly.Database{}
+			}
+			wanted[spec.Engine+" "+string(m.App)+"/"+name] = true
+			if err := d.applyOne(ctx, m, name, spec); err != nil {
+				problems = append(problems, fmt.Errorf("database %s of app %s: %w", name, m.App, err))
+			}
+		}
+	}
+	d.mu.Lock()
+	var gone []*database
+	for key, db := range d.databases {
+		if !wanted[" "+key] && !wanted["sqlite "+key] {
+			gone = append(gone, db)
+			delete(d.databases, key)
+		}
+	}
+	var left []*postgres
+	for key, p := range d.servers {
+		if !wanted["postgres "+key] {
+			left = append(left, p)
+			delete(d.servers, key)
+		}
+	}
+	d.mu.Unlock()
+	for _, p := range left {
+		p.pool.Close()
+	}
+	for _, db := range gone {
+		d.streams.end(db)
+		db.close()
+	}
+	return errors.Join(problems...)
+}
+
+func (d *Driver) applyOne(ctx context.Context, m *mayfly.Manifest, name string, spec *mayfly.Database) error {
+	if spec.Engine == "postgres" {
+		p, err := d.connect(ctx, m.App, name, spec)
+		if err != nil {
+			return err
+		}
+		return p.migrate(ctx, spec.MigrationFiles)
+	}
+	db, err := d.ensure(ctx, m.App, name, spec)
+	if err != nil {
+		return err
+	}
+	if err := db.migrate(ctx, spec.MigrationFiles); err != nil {
+		return err
+	}
+	return db.listen(ctx, listened(m, name))
+}
+
+func (d *Driver) ensure(ctx context.Context, app mayfly.AppName, name string, spec *mayfly.Database) (*database, error) {
+	timeout := spec.Timeout.D()
+	if timeout == 0 {
+		timeout = DefaultTimeout
+	}
+	if db := d.database(app, name); db != nil {
+		return db, db.limit(ctx, spec.Quota, timeout)
+	}
+	db, err := openDatabase(ctx, d.file(app, name), spec.Quota)
+	if err != nil {
+		return nil, err
+	}
+	db.app, db.name, db.wait = app, name, d.cfg.Wait
+	db.setTimeout(timeout)
+	if d.cfg.Changed != nil {
+		db.changed = func() { d.cfg.Changed(app, name) }
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		db.close()
+		return nil, mayfly.Errorf(mayfly.Unavailable, "open database", "the node is closing")
+	}
+	d.databases[string(app)+"/"+name] = db
+	return db, nil
+}
+
+// connect is the pool of a PostgreSQL database; a new one where its DSN or its
+// limits changed.
+func (d *Driver) connect(ctx context.Context, app mayfly.AppName, name string, spec *mayfly.Database) (*postgres, error) {
+	dsn, err := d.cfg.Secrets.Secret(ctx, app, spec.DSN)
+	if err != nil {
+		return nil, err
+	}
+	size, limit := spec.Pool, spec.Timeout.D()
+	if size == 0 {
+		size = DefaultPool
+	}
+	if limit == 0 {
+		limit = DefaultTimeout
+	}
+	old := d.postgres(app, name)
+	if old != nil && old.dsn == dsn && old.size == size && old.limit == limit {
+		return old, nil
+	}
+	p, err := openPostgres(dsn, size, limit)
+	if err != nil {
+		return nil, err
+	}
+	p.app, p.name, p.wait = app, name, d.cfg.Wait
+	d.mu.Lock()
+	closed := d.closed
+	if !closed {
+		d.servers[string(app)+"/"+name] = p
+	}
+	d.mu.Unlock()
+	if closed {
+		old = p
+	}
+	if old != nil {
+		go old.pool.Close() // it waits for those that use it
+	}
+	if closed {
+		return nil, mayfly.Errorf(mayfly.Unavailable, "open database", "the node is closing")
+	}
+	return p, nil
+}
+
+// limit sets what a manifest may have changed, while no one writes.
+func (d *database) limit(ctx context.Context, quota mayfly.Bytes, timeout time.Duration) error {
+	c, err := d.take(ctx, true)
+	if err != nil {
+		return err
+	}
+	defer d.give(c)
+	d.setTimeout(timeout)
+	_, err = c.own(ctx, fmt.Sprintf("PRAGMA max_page_count(%d)", pages(quota)))
+	return err
+}
+
+// listened is which changes of which tables of a database functions listen to.
+func listened(m *mayfly.Manifest, database string) map[string]tableSpec {
+	tables := map[string]tableSpec{}
+	for _, fn := range m.Functions {
+		for _, t := range fn.On {
+			db, table, _ := strings.Cut(t.Table, ".")
+			if t.Table == "" || db != database {
+				continue
+			}
+			if tables[table] == nil {
+				tables[table] = tableSpec{}
+			}
+			wanted := t.Events
+			if len(wanted) == 0 {
+				wanted = events
+			}
+			for _, e := range wanted {
+				tables[table][e] = true
+			}
+		}
+	}
+	return tables
+}

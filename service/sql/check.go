@@ -1,0 +1,146 @@
+package sql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/mayfly-cloud/mayfly"
+)
+
+// Check says what is wrong with the databases of m, and with their migrations
+// against those that ran.
+func (d *Driver) Check(m *mayfly.Manifest) error {
+	var problems []error
+	for name, spec := range m.Databases {
+		if err := d.checkOne(m.App, name, spec); err != nil {
+			problems = append(problems, fmt.Errorf("databases.%s: %w", name, err))
+		}
+	}
+	slices.SortFunc(problems, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(problems...)
+}
+
+func (d *Driver) checkOne(app mayfly.AppName, name string, spec *mayfly.Database) error {
+	if !mayfly.ValidName(name) {
+		return mayfly.Errorf(mayfly.Invalid, "", "%q cannot name a database: use lower case letters, digits and dashes", name)
+	}
+	if spec == nil {
+		return nil
+	}
+	switch spec.Engine {
+	case "", "sqlite":
+		if spec.DSN != "" || spec.Pool != 0 {
+			return mayfly.Errorf(mayfly.Invalid, "", "dsn and pool are not for sqlite, which is a file of this node")
+		}
+	case "postgres":
+		if err := d.checkPostgres(spec); err != nil {
+			return err
+		}
+	default:
+		return mayfly.Errorf(mayfly.Invalid, "", "engine %q is not known; use sqlite or postgres", spec.Engine)
+	}
+	for file := range spec.MigrationFiles {
+		if !migrationName.MatchString(file) {
+			return mayfly.Errorf(mayfly.Invalid, "", "%q is not a migration's name; write it as 001_name.sql", file)
+		}
+	}
+	_, err := d.pending(app, name, spec)
+	return err
+}
+
+func (d *Driver) checkPostgres(spec *mayfly.Database) error {
+	switch {
+	case d.cfg.Secrets == nil:
+		return mayfly.Errorf(mayfly.Invalid, "", "this node has no secrets, so that there can be no dsn")
+	case spec.DSN == "":
+		return mayfly.Errorf(mayfly.Invalid, "", "dsn is missing: the name of the secret that holds postgres://USER:PASSWORD@HOST/DATABASE")
+	case spec.Quota != 0:
+		return mayfly.Errorf(mayfly.Invalid, "", "a quota is for sqlite; limit the server's disk instead")
+	case spec.Pool < 0 || spec.Pool > 1000:
+		return mayfly.Errorf(mayfly.Invalid, "", "pool must be between 1 and 1000")
+	}
+	return nil
+}
+
+// Plan is what the next Apply would do to the databases of m, a line each.
+func (d *Driver) Plan(m *mayfly.Manifest) ([]string, error) {
+	var lines []string
+	for _, name := range slices.Sorted(maps.Keys(m.Databases)) {
+		names, err := d.pending(m.App, name, m.Databases[name])
+		if err != nil {
+			return nil, fmt.Errorf("databases.%s: %w", name, err)
+		}
+		for _, file := range names {
+			lines = append(lines, "database "+name+": run migration "+file)
+		}
+	}
+	return lines, nil
+}
+
+func (d *Driver) pending(app mayfly.AppName, name string, spec *mayfly.Database) ([]string, error) {
+	if spec == nil {
+		return nil, nil
+	}
+	if spec.Engine == "postgres" {
+		return d.pendingPostgres(app, name, spec)
+	}
+	db := d.database(app, name)
+	if db == nil {
+		if _, err := os.Stat(d.file(app, name)); err != nil {
+			return pending(spec.MigrationFiles, nil)
+		}
+		c, err := connect(context.Background(), d.file(app, name), true, 0)
+		if err != nil {
+			return nil, err
+		}
+		defer c.Close()
+		return pendingOn(c, spec)
+	}
+	c, err := db.take(context.Background(), false)
+	if err != nil {
+		return nil, err
+	}
+	defer db.give(c)
+	return pendingOn(c, spec)
+}
+
+// pendingPostgres asks a server that is connected; of another, nothing is known
+// before Apply.
+func (d *Driver) pendingPostgres(app mayfly.AppName, name string, spec *mayfly.Database) (names []string, err error) {
+	p := d.postgres(app, name)
+	if p == nil {
+		return pending(spec.MigrationFiles, nil)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	err = p.use(ctx, false, func(c *pgconn.PgConn) error {
+		r, err := pgRun(ctx, c, &pgQuery{Query: "SELECT to_regclass('_mayfly_migrations')"})
+		if err != nil || r.Rows[0][0] == nil {
+			names, err = pending(spec.MigrationFiles, nil)
+			return err
+		}
+		done, err := pgApplied(ctx, c)
+		if err != nil {
+			return err
+		}
+		names, err = pending(spec.MigrationFiles, done)
+		return err
+	})
+	return names, err
+}
+
+func pendingOn(c *connection, spec *mayfly.Database) ([]string, error) {
+	done, err := c.applied(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	return pending(spec.MigrationFiles, done)
+}
