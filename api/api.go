@@ -43,6 +43,7 @@ type Grants interface {
 type Config struct {
 	Node    Node
 	Deploys Deploys
+	Stats   Stats // nil: lists have no figures
 	Invoker Invoker
 	Async   Async
 	Tokens  Tokens
@@ -134,7 +135,7 @@ func (a *API) Handler() http.Handler {
 	}
 	top.HandleFunc("GET /openapi.json", a.mux.ServeHTTP)
 	top.HandleFunc("GET /openapi.yaml", a.mux.ServeHTTP)
-	guarded := a.authenticated(a.known(a.mux))
+	guarded := a.authenticated(tagged(a.known(a.mux)))
 	top.Handle("/v1", guarded)
 	top.Handle("/v1/", guarded)
 	for pattern := range a.cfg.Raw {

@@ -10,13 +10,15 @@ import (
 
 	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/control"
+	"github.com/mayfly-cloud/mayfly/telemetry"
 )
 
 // AppSummary is one app in a list.
 type AppSummary struct {
 	Name      mayfly.AppName      `json:"name"`
 	Functions int                 `json:"functions"`
-	Deployed  *control.Deployment `json:"deployed,omitempty"` // the last change
+	Resources map[string]int      `json:"resources,omitempty"` // how many it declares, by kind; those it has none of are left out
+	Deployed  *control.Deployment `json:"deployed,omitempty"`  // the last change
 }
 
 // FunctionInfo is a function as it is live.
@@ -27,6 +29,10 @@ type FunctionInfo struct {
 	Digest string              `json:"digest"`
 	Size   mayfly.Bytes        `json:"size"`
 	Spec   mayfly.Function     `json:"spec"`
+
+	// Stats are how it fared in the last 15 minutes: in lists, where asked for, of
+	// functions that were called.
+	Stats *telemetry.FunctionSummary `json:"stats,omitempty"`
 }
 
 // AppPath and FunctionPath are exported since huma fills embedded fields only then.
@@ -53,9 +59,9 @@ type (
 			Apps []AppSummary `json:"apps"`
 		}
 	}
-	appOutput       struct{ Body *control.App }
-	functionOutput  struct{ Body FunctionInfo }
-	functionsOutput struct {
+	appOutput          struct{ Body *control.App }
+	functionOutput     struct{ Body FunctionInfo }
+	appFunctionsOutput struct {
 		Body struct {
 			Functions []FunctionInfo `json:"functions"`
 		}
@@ -75,7 +81,7 @@ func (a *API) registerApps() {
 	huma.Register(a.huma, op("list-apps", http.MethodGet, "/v1/apps", "The apps of this node", "apps"), a.listApps)
 	huma.Register(a.huma, op("get-app", http.MethodGet, "/v1/apps/{app}", "An app: its manifest, aliases and deploys", "apps"), a.getApp)
 	huma.Register(a.huma, op("remove-app", http.MethodDelete, "/v1/apps/{app}", "Remove an app; the data of its services stays", "apps"), a.removeApp)
-	huma.Register(a.huma, op("list-functions", http.MethodGet, "/v1/functions", "The functions of all apps", "functions"), a.listFunctions)
+	huma.Register(a.huma, op("list-functions", http.MethodGet, "/v1/functions", "The functions of all apps, by page where limit is given", "functions"), a.listFunctions)
 	huma.Register(a.huma, op("list-app-functions", http.MethodGet, "/v1/apps/{app}/functions", "The functions of an app", "functions"), a.listAppFunctions)
 	huma.Register(a.huma, op("get-function", http.MethodGet, "/v1/apps/{app}/functions/{function}", "A function as it is live", "functions"), a.getFunction)
 	huma.Register(a.huma, op("list-versions", http.MethodGet, "/v1/apps/{app}/functions/{function}/versions", "A function's versions, the newest first", "functions"), a.listVersions)
@@ -87,13 +93,30 @@ func (a *API) listApps(context.Context, *struct{}) (*appsOutput, error) {
 	out := &appsOutput{}
 	out.Body.Apps = []AppSummary{}
 	for _, app := range a.cfg.Deploys.State().Apps() {
-		s := AppSummary{Name: app.Name, Functions: len(app.Live)}
+		s := AppSummary{Name: app.Name, Functions: len(app.Live), Resources: resources(app.Manifest)}
 		if len(app.Deploys) > 0 {
 			s.Deployed = &app.Deploys[0]
 		}
 		out.Body.Apps = append(out.Body.Apps, s)
 	}
 	return out, nil
+}
+
+// resources count what a manifest declares.
+func resources(m *mayfly.Manifest) map[string]int {
+	n := map[string]int{
+		"queue": len(m.Queues), "topic": len(m.Topics), "kv": len(m.KV), "bucket": len(m.Buckets),
+		"database": len(m.Databases), "webhook": len(m.Webhooks), "alert": len(m.Alerts),
+	}
+	for _, fn := range m.Functions {
+		for i := range fn.On {
+			if fn.On[i].Schedule != "" {
+				n["schedule"]++
+			}
+		}
+	}
+	maps.DeleteFunc(n, func(_ string, count int) bool { return count == 0 })
+	return n
 }
 
 func (a *API) getApp(_ context.Context, in *AppPath) (*appOutput, error) {
@@ -105,27 +128,13 @@ func (a *API) removeApp(ctx context.Context, in *AppPath) (*struct{}, error) {
 	return nil, a.cfg.Deploys.Remove(ctx, in.App)
 }
 
-func (a *API) listFunctions(context.Context, *struct{}) (*functionsOutput, error) {
-	out := &functionsOutput{}
-	out.Body.Functions = []FunctionInfo{}
-	s := a.cfg.Deploys.State()
-	for _, app := range s.Apps() {
-		infos, err := functionInfos(s, app)
-		if err != nil {
-			return nil, err
-		}
-		out.Body.Functions = append(out.Body.Functions, infos...)
-	}
-	return out, nil
-}
-
-func (a *API) listAppFunctions(_ context.Context, in *AppPath) (*functionsOutput, error) {
+func (a *API) listAppFunctions(_ context.Context, in *AppPath) (*appFunctionsOutput, error) {
 	s := a.cfg.Deploys.State()
 	app, err := s.App(in.App)
 	if err != nil {
 		return nil, err
 	}
-	out := &functionsOutput{}
+	out := &appFunctionsOutput{}
 	out.Body.Functions, err = functionInfos(s, app)
 	return out, err
 }

@@ -22,6 +22,7 @@ type Deploys interface {
 	Promote(ctx context.Context, app mayfly.AppName, fn mayfly.FunctionName, version, percent int) (mayfly.Alias, error)
 	Rollback(ctx context.Context, app mayfly.AppName, fn mayfly.FunctionName, version int) (mayfly.Alias, error)
 	Remove(ctx context.Context, app mayfly.AppName) error
+	History
 }
 
 // DeployEvent is one line of a deploy's reply, which is newline-delimited JSON:
@@ -62,6 +63,7 @@ func (a *API) registerDeploys() {
 		Description: "The reply is newline-delimited JSON: progress, then result or error.",
 	}, a.deploy)
 	a.registerApps()
+	a.registerHistory()
 }
 
 func (a *API) plan(ctx context.Context, in *sent) (*huma.StreamResponse, error) {

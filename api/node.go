@@ -34,14 +34,20 @@ type Status struct {
 // Doctor is what this machine can run and isolate, and why not.
 type Doctor struct {
 	Tier     sandbox.Tier   `json:"isolation"`
+	GVisor   Check          `json:"gvisor"` // the tier that functions may ask for
 	Runtimes []RuntimeCheck `json:"runtimes"`
+}
+
+// Check is whether something works here.
+type Check struct {
+	OK      bool   `json:"ok"`
+	Problem string `json:"problem,omitempty"` // and how to mend it
 }
 
 // RuntimeCheck is whether one runtime works here.
 type RuntimeCheck struct {
 	Runtime mayfly.Runtime `json:"runtime"`
-	OK      bool           `json:"ok"`
-	Problem string         `json:"problem,omitempty"` // and how to mend it
+	Check
 }
 
 type (

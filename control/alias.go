@@ -25,6 +25,9 @@ func (c *Control) change(ctx context.Context, app mayfly.AppName, record Deploym
 	}
 	record.By = mayfly.CallerFrom(ctx).String()
 	a.note(record)
+	if err := c.remember(ctx, a.snapshot(record, nil)); err != nil {
+		return nil, err
+	}
 	if err := c.put(ctx, a); err != nil {
 		return nil, err
 	}
@@ -180,7 +183,10 @@ func (c *Control) Collect(ctx context.Context) (Collected, error) {
 		}
 		done.Versions++
 	}
-	var err error
+	err := c.forget(ctx, state)
+	if err != nil {
+		return done, err
+	}
 	done.Bundles, err = c.cfg.Artifacts.Sweep(ctx, func(digest string) bool { return inUse[digest] })
 	return done, err
 }

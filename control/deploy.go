@@ -316,6 +316,10 @@ func (d *deploy) abandon(ctx context.Context) {
 // commit is the switch.
 func (d *deploy) commit(ctx context.Context) error {
 	a := d.next()
+	if err := d.c.remember(ctx, a.snapshot(d.record, d.made)); err != nil {
+		d.abandon(ctx)
+		return err
+	}
 	err := d.c.put(ctx, a)
 	if err == nil {
 		return nil

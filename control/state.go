@@ -49,7 +49,7 @@ type Deployment struct {
 	ID       string                      `json:"id"`
 	At       time.Time                   `json:"at"`
 	By       string                      `json:"by"`
-	Action   string                      `json:"action"` // deploy, promote, rollback
+	Action   string                      `json:"action"` // deploy, promote, rollback, restore
 	Message  string                      `json:"message,omitempty"`
 	Versions map[mayfly.FunctionName]int `json:"versions,omitempty"` // that it made or turned to
 }

@@ -58,7 +58,7 @@ func (p *parts) runs(name string, run func(context.Context) error) {
 // is there goes through the node.
 func (n *Node) wire(ctx context.Context) (err error) {
 	n.parts.secrets, err = secret.Open(ctx, secret.Config{
-		Index: n.engine.Index(), RootKey: n.cfg.path("root.key"), Authz: n.parts.grants, Accessed: n.accessed, Log: n.cfg.Log,
+		Index: n.engine.Index(), RootKey: n.cfg.path("root.key"), Authz: n.parts.grants, Accessed: n.accessed, Changed: n.rotated, Log: n.cfg.Log,
 	})
 	if err != nil {
 		return err
@@ -98,7 +98,7 @@ func (n *Node) wire(ctx context.Context) (err error) {
 		Invoker: n.invoker, Async: accept{n.parts.calls, n.control}, Tokens: n.tokens, Spans: n.sink, Bucket: n.buckets.PublicHandler(), Dev: n.cfg.Dev, Log: n.cfg.Log,
 	})
 	n.api = api.New(api.Config{
-		Node: n, Deploys: n.control, Invoker: n.invoker, Async: accept{n.parts.calls, n.control}, Tokens: n.tokens, Grants: n.parts.grants,
+		Node: n, Deploys: n.control, Stats: n.telemetry, Invoker: n.invoker, Async: accept{n.parts.calls, n.control}, Tokens: n.tokens, Grants: n.parts.grants,
 		Parts: n.parts.api, Raw: n.raw(), Open: n.console(), Tmp: n.cfg.path("tmp"), Version: n.cfg.Version, Log: n.cfg.Log,
 	})
 	if err := n.export(); err != nil {
@@ -113,6 +113,25 @@ func (n *Node) wire(ctx context.Context) (err error) {
 // accessed records the use of a secret's value.
 func (n *Node) accessed(a secret.Access) {
 	n.cfg.Log.Info("secret used", "how", a.How, "app", a.App, "secret", a.Name, "version", a.Version, "who", a.Who.Kind, "function", a.Who.Function)
+}
+
+// rotationTime bounds how long the change of a secret waits for instances.
+const rotationTime = 10 * time.Second
+
+// rotated gives running instances the file of a secret that changed.
+func (n *Node) rotated(app mayfly.AppName, name string) {
+	if n.launcher == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(mayfly.WithCaller(context.Background(), mayfly.Caller{Kind: mayfly.CallerPlatform}), rotationTime)
+	defer cancel()
+	_, files, err := n.parts.secrets.Resolve(ctx, app, []string{name + ":file"})
+	if err == nil {
+		err = n.launcher.Rotate(ctx, app, name, files[name])
+	}
+	if err != nil {
+		n.cfg.Log.Warn("a secret's new value did not reach all running instances; those that start from now on have it", "app", app, "secret", name, "error", err)
+	}
 }
 
 // export sends telemetry to a collector, and metrics to a remote, where they are
