@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"sync"
 	"syscall"
 
@@ -203,16 +202,23 @@ func (c *cell) equipment(ctx context.Context, a Assignment, binds []Bind, masked
 		return nil, err
 	}
 	e.Texts(masked)
-	e.Uint(uint64(len(a.Secrets)))
-	for name, value := range a.Secrets {
-		if name != filepath.Base(name) || name == "." || name == ".." {
-			e.close()
-			return nil, mayfly.Errorf(mayfly.Invalid, "start sandbox", "secret %q is not a file name", name)
-		}
-		e.Text(name)
-		e.Text(string(value))
+	if err := putSecrets(&e.Writer, a.Secrets); err != nil {
+		e.close()
+		return nil, err
 	}
 	return e, nil
+}
+
+func putSecrets(w *shim.Writer, secrets map[string][]byte) error {
+	w.Uint(uint64(len(secrets)))
+	for name, value := range secrets {
+		if err := checkSecret(name); err != nil {
+			return err
+		}
+		w.Text(name)
+		w.Text(string(value))
+	}
+	return nil
 }
 
 // bind makes a mount for each bind and adds them to the message.

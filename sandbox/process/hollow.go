@@ -39,7 +39,7 @@ import (
 type Cell struct {
 	launcher *Launcher
 	template *Process
-	who      mayfly.Caller
+	given    Assignment
 	began    time.Time
 	hollow
 }
@@ -54,7 +54,7 @@ func (p *Process) Hollow(ctx context.Context, a Assignment) (*Cell, error) {
 	if err := p.launcher.check(a); err != nil {
 		return nil, err
 	}
-	c := &Cell{launcher: p.launcher, template: p, who: a.Who, began: time.Now()}
+	c := &Cell{launcher: p.launcher, template: p, given: a, began: time.Now()}
 	if err := c.make(ctx, a.withDefaults()); err != nil {
 		return nil, startError("hollow sandbox", err)
 	}
@@ -82,7 +82,11 @@ func (c *Cell) Adopt(ctx context.Context, pid int) (*Process, error) {
 	}
 	p.tier = c.template.tier
 	p.assigned = true
-	p.openDoors(c.who)
+	p.openDoors(c.given.Who)
 	p.started = time.Since(c.began)
+	if err := p.show(ctx, c.given); err != nil {
+		p.Close()
+		return nil, startError("show secrets", err)
+	}
 	return p, nil
 }

@@ -26,6 +26,7 @@ type Launcher struct {
 	closed bool                  // guarded by mu
 	live   map[*Process]struct{} // guarded by mu
 	serial int                   // guarded by mu
+	newest map[secret][]byte     // guarded by mu; values that came while programs may have run
 }
 
 // New returns a Launcher and sweeps what an earlier daemon with the same Node
@@ -45,7 +46,7 @@ func New(cfg Config) (*Launcher, error) {
 			return nil, fmt.Errorf("find bundles: %w", err)
 		}
 	}
-	l := &Launcher{cfg: cfg, live: map[*Process]struct{}{}}
+	l := &Launcher{cfg: cfg, live: map[*Process]struct{}{}, newest: map[secret][]byte{}}
 	if l.walls, err = newWalls(cfg); err != nil {
 		return nil, err
 	}
@@ -121,6 +122,10 @@ func (l *Launcher) Start(ctx context.Context, cmd Command) (*Process, error) {
 		return nil, startError("start "+cmd.Path, err)
 	}
 	p.started = time.Since(began)
+	if err := p.show(ctx, cmd.Assignment); err != nil {
+		p.Close()
+		return nil, startError("start "+cmd.Path, err)
+	}
 	return p, nil
 }
 
@@ -176,7 +181,7 @@ func findRunsc() (string, error) {
 		path, err = filepath.EvalSymlinks(path)
 	}
 	if err != nil {
-		return "", mayfly.Errorf(mayfly.Unavailable, "start sandbox", "isolation is gvisor, and runsc is not on the daemon's PATH; gvisor.dev/docs/user_guide/install says how to get it")
+		return "", mayfly.Errorf(mayfly.Unavailable, "start sandbox", "`isolation: gvisor` needs runsc, which is not on the daemon's PATH; gvisor.dev/docs/user_guide/install says how to get it")
 	}
 	return path, nil
 }

@@ -127,17 +127,36 @@ func (h *plain) give(a Assignment) error {
 	if a.Bundle != "" {
 		h.paths = h.paths.with(TaskDir, a.Bundle)
 	}
-	secrets := filepath.Join(h.dir, "secrets")
-	h.paths = h.paths.with(SecretsDir, secrets)
-	for name, value := range a.Secrets {
-		if name != filepath.Base(name) {
-			return fmt.Errorf("secret %q is not a file name", name)
+	h.paths = h.paths.with(SecretsDir, filepath.Join(h.dir, "secrets"))
+	return h.show(a.Secrets)
+}
+
+// show writes secrets to files, each as a whole.
+func (h *plain) show(secrets map[string][]byte) error {
+	beside := filepath.Join(h.dir, "secrets", ".new")
+	for name, value := range secrets {
+		if err := checkSecret(name); err != nil {
+			return err
 		}
-		if err := os.WriteFile(filepath.Join(secrets, name), value, 0o400); err != nil {
+		err := os.WriteFile(beside, value, 0o400)
+		if err == nil {
+			err = os.Rename(beside, filepath.Join(h.dir, "secrets", name))
+		}
+		if err != nil {
+			os.Remove(beside)
 			return fmt.Errorf("write secret: %w", err)
 		}
 	}
 	return nil
+}
+
+func (h *plain) reveal(_ context.Context, secrets map[string][]byte) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.reaped {
+		return nil
+	}
+	return h.show(secrets)
 }
 
 // wait reaps the program, ends what it left in its group, and reports.

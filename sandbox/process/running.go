@@ -32,6 +32,8 @@ type Process struct {
 	mu       sync.Mutex
 	assigned bool // guarded by mu
 	closed   bool // guarded by mu
+
+	shown shown // the secrets that the program has as files
 }
 
 // holder is what holds a program: an ordinary process or a cell.
@@ -44,6 +46,7 @@ type holder interface {
 	usage() sandbox.Usage
 	dial(ctx context.Context, port int) (net.Conn, error)
 	assign(ctx context.Context, a Assignment) error
+	reveal(ctx context.Context, secrets map[string][]byte) error // other contents of files; nil after done
 	path(inside string) string
 	free() // after done; idempotent
 }
@@ -114,7 +117,7 @@ func (p *Process) Assign(ctx context.Context, a Assignment) error {
 		return err
 	}
 	p.openDoors(a.Who)
-	return nil
+	return p.show(ctx, a)
 }
 
 // openDoors starts to serve the cell's doors to who, unless p was closed.

@@ -249,6 +249,30 @@ func (h *walled) assign(ctx context.Context, a Assignment) error {
 	return h.walls.openEgress(ctx, h.cell, a)
 }
 
+// reveal thaws a frozen cell for as long as its init writes.
+func (h *walled) reveal(ctx context.Context, secrets map[string][]byte) error {
+	var w shim.Writer
+	if err := putSecrets(&w, secrets); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.gone {
+		return nil
+	}
+	if h.frozen {
+		if err := h.cell.group.freeze(false); err != nil {
+			return err
+		}
+		defer h.cell.group.freeze(true)
+	}
+	_, err := h.cell.control.ask(ctx, shim.OpSecrets, w)
+	if !h.cell.alive() {
+		return nil
+	}
+	return err
+}
+
 func (h *walled) path(inside string) string { return inside }
 
 func (h *walled) free() { h.cell.destroy() }

@@ -108,13 +108,35 @@ func (s *server) furnish(msg *Reader, fds []int) (rest []int, where string, errn
 	for _, path := range msg.Texts() {
 		mount("/dev/null", path, "", syscall.MS_BIND, "") // not every kernel has every file
 	}
-	for n := msg.Uint(); n > 0; n-- {
-		name, value := msg.Text(), msg.Text()
-		if errno := s.secret("/run/secrets/"+name, value); errno != 0 {
-			return nil, "write secrets", errno
-		}
+	if errno := s.showSecrets(msg); errno != 0 {
+		return nil, "write secrets", errno
 	}
 	return fds, "", 0
+}
+
+// secrets changes secrets while the program runs.
+func (s *server) secrets(msg Reader) {
+	if errno := s.showSecrets(&msg); errno != 0 {
+		s.fail("write secrets", errno)
+		return
+	}
+	s.ok(nil)
+}
+
+// showSecrets writes each secret to a file beside and renames it, so that whoever
+// reads it gets one value or the other.
+func (s *server) showSecrets(msg *Reader) syscall.Errno {
+	const beside = "/run/secrets/.new"
+	for n := msg.Uint(); n > 0; n-- {
+		name, value := msg.Text(), msg.Text()
+		if errno := s.secret(beside, value); errno != 0 {
+			return errno
+		}
+		if _, errno := raw(syscall.SYS_RENAMEAT, atFDCWD, text(beside), atFDCWD, text("/run/secrets/"+name)); errno != 0 {
+			return errno
+		}
+	}
+	return 0
 }
 
 // point makes a mount point where the cell has none yet; elsewhere than in the

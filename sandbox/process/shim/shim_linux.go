@@ -96,6 +96,8 @@ func (s *server) handle(msg Reader, fds []int) {
 		s.sockets(msg)
 	case OpLink:
 		s.link(msg, fds)
+	case OpSecrets:
+		s.secrets(msg)
 	case OpListen:
 		s.listens(msg)
 	default:

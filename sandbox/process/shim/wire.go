@@ -18,6 +18,7 @@ const (
 	OpAdopt               // init: take a process as the program
 	OpListen              // init: loopback listeners
 	OpImage               // init: change to the root of an image
+	OpSecrets             // init: other contents of secrets
 	ReplyOK    = 100
 	ReplyError = 101 // where string, errno uint32
 	EventExit  = 102 // the program ended: wait status uint32, CPU time in µs uint64, peak KiB uint64
