@@ -54,13 +54,15 @@ type listOutput struct {
 
 type objectsInput struct {
 	Path
-	Prefix string `query:"prefix"`
-	After  string `query:"after" doc:"next of the page before"`
-	Limit  int32  `query:"limit" minimum:"1" maximum:"1000" default:"1000"`
+	Prefix    string `query:"prefix"`
+	Delimiter string `query:"delimiter" maxLength:"10" doc:"Keys that have it after the prefix are told as folders: write / for those that people know"`
+	After     string `query:"after" doc:"next of the page before"`
+	Limit     int32  `query:"limit" minimum:"1" maximum:"1000" default:"1000"`
 }
 
 type objectsOutput struct {
 	Body struct {
+		Folders []string `json:"folders,omitempty" doc:"Prefixes up to the delimiter"`
 		Objects []Object `json:"objects"`
 		Next    string   `json:"next,omitempty"`
 	}
@@ -177,7 +179,9 @@ func (d *Driver) listObjects(ctx context.Context, in *objectsInput) (*objectsOut
 		return nil, err
 	}
 	name := s.full()
-	page, err := d.gate.ListObjectsV2(platform(ctx), listInput(&name, in.Prefix, &in.After, in.Limit))
+	ask := listInput(&name, in.Prefix, &in.After, in.Limit)
+	ask.Delimiter = &in.Delimiter
+	page, err := d.gate.ListObjectsV2(platform(ctx), ask)
 	if err != nil {
 		return nil, problem("list bucket "+s.name, err)
 	}
@@ -185,6 +189,9 @@ func (d *Driver) listObjects(ctx context.Context, in *objectsInput) (*objectsOut
 	out.Body.Objects = []Object{}
 	for _, o := range page.Contents {
 		out.Body.Objects = append(out.Body.Objects, Object{Key: *o.Key, Size: *o.Size, ETag: strings.Trim(text(o.ETag), `"`), Modified: *o.LastModified})
+	}
+	for _, p := range page.CommonPrefixes {
+		out.Body.Folders = append(out.Body.Folders, text(p.Prefix))
 	}
 	out.Body.Next = text(page.NextContinuationToken)
 	return out, nil

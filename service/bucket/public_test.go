@@ -137,6 +137,8 @@ func TestAPI(t *testing.T) {
 		{admin, "POST", "/v1/apps/photos/buckets/uploads/presign", `{"method":"GET","key":"k","expires":"9d"}`, 400, "7d"},
 		{admin, "DELETE", "/v1/apps/photos/buckets/uploads/objects/k%201", "", 204, ""},
 		{admin, "PUT", "/v1/apps/photos/buckets/uploads/objects/a/b", "plain", 200, `"size":5`},
+		{admin, "GET", "/v1/apps/photos/buckets/uploads/objects?delimiter=/", "", 200, `"folders":["a/"],"objects":[]`},
+		{admin, "GET", "/v1/apps/photos/buckets/uploads/objects?delimiter=/&prefix=a/", "", 200, `"objects":[{"key":"a/b"`},
 		{reader, "GET", "/v1/apps/photos/buckets/uploads/objects/a%2Fb", "", 200, "plain"},
 		{reader, "GET", "/v1/apps/photos/buckets/uploads/objects/none", "", 404, "NoSuchKey"},
 		{reader, "PUT", "/v1/apps/photos/buckets/uploads/objects/a", "x", 403, "write bucket/uploads"},
