@@ -111,3 +111,11 @@ func writeFile(path, text string) error {
 	}
 	return os.WriteFile(path, []byte(text), 0o644)
 }
+
+// extend gives a function of a written application further triggers, and the
+// application further resources.
+func extend(app, function, triggers, resources string) error {
+	file := filepath.Join(app, "mayfly.yaml")
+	route := "on: [{http: /" + function + "}"
+	return writeFile(file, strings.Replace(readText(file), route, route+", "+triggers, 1)+resources)
+}

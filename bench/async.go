@@ -12,7 +12,7 @@ import (
 const counter = `
 let n = 0;
 exports.handler = async (event) => {
-  if (event.Records) { n += event.Records.length; return {}; }
+  if (event.Records || Array.isArray(event)) { n += (event.Records || event).length; return {}; }
   if (event.rawPath) return { statusCode: 200, body: String(n) };
   n++;
   return {};

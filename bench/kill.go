@@ -35,8 +35,7 @@ func benchKill(ctx context.Context, s *session, t *table) error {
 	if err != nil {
 		return err
 	}
-	manifest := readText(app + "/mayfly.yaml")
-	if err := writeFile(app+"/mayfly.yaml", manifest+"kv: {seen: {}}\n"); err != nil {
+	if err := writeFile(app+"/mayfly.yaml", readText(app+"/mayfly.yaml")+"kv: {seen: {}}\n"); err != nil {
 		return err
 	}
 	data := s.dir + "/kill-data"
@@ -135,23 +134,31 @@ func (n *node) untilExecuted(ctx context.Context, accepted map[int]bool) (map[in
 // executions counts the keys of each event in the store.
 func (n *node) executions(ctx context.Context) (map[int]int, error) {
 	out := map[int]int{}
+	err := n.keys(ctx, "kill", "seen", func(key string) {
+		var id int
+		if _, err := fmt.Sscanf(key, "%d.", &id); err == nil {
+			out[id]++
+		}
+	})
+	return out, err
+}
+
+// keys visits all keys of a store.
+func (n *node) keys(ctx context.Context, app, store string, visit func(key string)) error {
 	for after := ""; ; {
 		var page struct {
 			Keys []struct{ Key string }
 			Next string
 		}
-		path := "/v1/apps/kill/kv/seen/keys?limit=1000&after=" + url.QueryEscape(after)
+		path := "/v1/apps/" + app + "/kv/" + store + "/keys?limit=1000&after=" + url.QueryEscape(after)
 		if err := n.client().Do(ctx, "GET", path, nil, &page); err != nil {
-			return nil, err
+			return err
 		}
 		for _, k := range page.Keys {
-			var id int
-			if _, err := fmt.Sscanf(k.Key, "%d.", &id); err == nil {
-				out[id]++
-			}
+			visit(k.Key)
 		}
 		if after = page.Next; after == "" {
-			return out, nil
+			return nil
 		}
 	}
 }

@@ -117,7 +117,10 @@ func (n *Node) makeTriggers(marks *engine.Bucket) {
 	streams := stream.New(stream.Config{Journal: n.stores.events, Dead: n.dead, Invoker: calls, Records: marks, Logger: c.Log})
 	n.schedules = cron.New(cron.Config{Records: marks, Acceptor: p.calls, Authorize: p.grants, Logger: c.Log})
 	n.hooks = webhook.New(webhook.Config{Acceptor: p.calls, Secrets: p.secrets, Logger: c.Log})
-	letters := dead.New(n.dead, map[string]dead.Revive{"function": p.calls.Revive, "queue": queues.Revive, "topic": topics.Revive}, p.grants)
+	letters := dead.New(dead.Config{
+		Dead: n.dead, Sender: p.destinations, Authorize: p.grants,
+		Revive: map[string]dead.Revive{"function": p.calls.Revive, "queue": queues.Revive, "topic": topics.Revive, "stream": streams.Revive},
+	})
 	p.destinations["queue"] = queues.SendTo
 	p.destinations["topic"] = topics.Send
 	p.destinations["function"] = n.callLater

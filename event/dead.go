@@ -3,6 +3,7 @@ package event
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"time"
 
@@ -72,7 +73,7 @@ type DeadFilter struct {
 	Reason string
 	Text   string // somewhere in the error or the body
 	Before time.Time
-	Limit  int // default 100
+	Limit  int // List: default 100; Each: default all
 }
 
 func (f DeadFilter) match(l *DeadLetter) bool {
@@ -87,24 +88,42 @@ func (d *Dead) List(ctx context.Context, f DeadFilter) ([]*DeadLetter, error) {
 		f.Limit = 100
 	}
 	var out []*DeadLetter
+	err := d.Each(ctx, f, func(letter *DeadLetter) error {
+		out = append(out, letter)
+		return nil
+	})
+	return out, err
+}
+
+// Each visits the dead letters of a filter, the oldest of each source first: all
+// where Limit is 0. It ends at the first error of visit and returns it. Those
+// that come meanwhile are not visited; visit may remove the one it is given.
+func (d *Dead) Each(ctx context.Context, f DeadFilter, visit func(*DeadLetter) error) error {
+	n := 0
 	for _, lane := range d.store.Lanes() {
 		app, source, _ := strings.Cut(lane.Name(), "/")
 		if f.App != "" && f.App != mayfly.AppName(app) || f.Source != "" && f.Source != source {
 			continue
 		}
-		items, err := lane.Peek(ctx, lane.Stats().Total)
-		if err != nil {
-			return nil, err
-		}
-		for _, w := range items {
+		if err := lane.Each(ctx, func(w *Waiting) error {
 			letter, err := deadLetter(&w.Item)
-			if err == nil && f.match(letter) && len(out) < f.Limit {
-				out = append(out, letter)
+			if err != nil || !f.match(letter) {
+				return nil
 			}
+			if n++; f.Limit > 0 && n > f.Limit {
+				return errEnough
+			}
+			return visit(letter)
+		}); errors.Is(err, errEnough) {
+			return nil
+		} else if err != nil {
+			return err
 		}
 	}
-	return out, nil
+	return nil
 }
+
+var errEnough = errors.New("as many as were asked for")
 
 // Get returns one dead letter, NotFound where there is none.
 func (d *Dead) Get(ctx context.Context, id string) (*DeadLetter, error) {
@@ -136,13 +155,9 @@ func (d *Dead) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		old, err := d.List(ctx, DeadFilter{Before: time.Now().Add(-deadRetention), Limit: 10000})
-		if err != nil {
-			continue
-		}
-		for _, letter := range old {
-			_ = d.Remove(ctx, letter.ID)
-		}
+		_ = d.Each(ctx, DeadFilter{Before: time.Now().Add(-deadRetention)}, func(letter *DeadLetter) error {
+			return d.Remove(ctx, letter.ID)
+		}) // what is left is dropped the next time
 	}
 }
 

@@ -2,6 +2,7 @@ package event
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -26,6 +27,7 @@ type Waiting struct {
 	Until    time.Time // of a lease, a delay or a backoff
 	By       string    // who leases it
 	BehindID string    // the item that holds its key
+	Poisoned int       // how often that one failed
 	History  []Attempt
 }
 
@@ -83,10 +85,39 @@ func (l *Lane) oldest() time.Time {
 // Peek describes up to n unfinished items: first those that are leased or
 // failed, then those that wait, in order.
 func (l *Lane) Peek(ctx context.Context, n int) ([]*Waiting, error) {
-	s := l.shard
-	s.mu.Lock()
+	l.shard.mu.Lock()
 	refs := l.some(n)
-	s.mu.Unlock()
+	l.shard.mu.Unlock()
+	return l.describeAll(ctx, refs)
+}
+
+// eachPage is how many items Each reads at once.
+const eachPage = 256
+
+// Each visits the items that are unfinished now, in the order of Peek, and a part
+// of them in memory at a time. It ends at the first error of visit and returns
+// it.
+func (l *Lane) Each(ctx context.Context, visit func(*Waiting) error) error {
+	l.shard.mu.Lock()
+	refs := l.some(l.total)
+	l.shard.mu.Unlock()
+	for part := range slices.Chunk(refs, eachPage) {
+		items, err := l.describeAll(ctx, part)
+		if err != nil {
+			return err
+		}
+		for _, w := range items {
+			if err := visit(w); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// describeAll describes those of the items that are unfinished.
+func (l *Lane) describeAll(ctx context.Context, refs []ref) ([]*Waiting, error) {
+	s := l.shard
 	nums := make([]uint64, len(refs))
 	for i, r := range refs {
 		nums[i] = r.num
@@ -158,6 +189,9 @@ func (l *Lane) describe(it *Item, now int64) *Waiting {
 		w.State, w.Until, w.By = Leased, fromMillis(h.until), h.by
 	case key != 0 && k != nil && k.holder != it.num:
 		w.State, w.BehindID = Behind, l.idOf(k.holder)
+		if f := l.fails[k.holder]; f != nil {
+			w.Poisoned, w.Until = f.tries, fromMillis(f.at)
+		}
 	case w.Until.UnixMilli() > now && w.Attempts > 0:
 		w.State = Backoff
 	case w.Until.UnixMilli() > now:

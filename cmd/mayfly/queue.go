@@ -246,11 +246,11 @@ type deadQuery struct {
 	limit                int
 }
 
-func (q *deadQuery) flags(cmd *cobra.Command) {
+func (q *deadQuery) flags(cmd *cobra.Command, limit int) {
 	f := cmd.Flags()
 	f.StringVar(&q.reason, "reason", "", "only these: attempts, expired, hops or rejected")
 	f.StringVar(&q.text, "text", "", "only with this text in the error or the body")
-	f.IntVarP(&q.limit, "limit", "n", 100, "most dead letters")
+	f.IntVarP(&q.limit, "limit", "n", limit, "most dead letters, the oldest first")
 }
 
 // set makes the source of an argument: a queue's name, or KIND/NAME.
@@ -264,7 +264,10 @@ func (q *deadQuery) set(args []string) {
 }
 
 func (q *deadQuery) String() string {
-	v := url.Values{"limit": {fmt.Sprint(q.limit)}}
+	v := url.Values{}
+	if q.limit > 0 {
+		v.Set("limit", fmt.Sprint(q.limit))
+	}
 	for name, value := range map[string]string{"source": q.source, "reason": q.reason, "text": q.text} {
 		if value != "" {
 			v.Set(name, value)
@@ -276,7 +279,7 @@ func (q *deadQuery) String() string {
 func newQueueDeadCmd(g *globals) *cobra.Command {
 	q := &deadQuery{}
 	cmd := &cobra.Command{
-		Use:   "dead [QUEUE | function/NAME | topic/NAME]",
+		Use:   "dead [QUEUE | function/NAME | topic/NAME | stream/NAME]",
 		Short: "Show dead letters, of queues and of all else",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -293,7 +296,7 @@ func newQueueDeadCmd(g *globals) *cobra.Command {
 			})
 		},
 	}
-	q.flags(cmd)
+	q.flags(cmd, 100)
 	return cmd
 }
 
@@ -301,7 +304,7 @@ func newQueueRedriveCmd(g *globals) *cobra.Command {
 	q := &deadQuery{}
 	var id, to string
 	cmd := &cobra.Command{
-		Use:   "redrive [QUEUE | function/NAME | topic/NAME]",
+		Use:   "redrive [QUEUE | function/NAME | topic/NAME | stream/NAME]",
 		Short: "Try dead letters again: one, some, or all of a source",
 		Example: `  mayfly queue redrive jobs --text "connection refused"
   mayfly queue redrive jobs --to queue/slow
@@ -310,7 +313,7 @@ func newQueueRedriveCmd(g *globals) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q.set(args)
 			if q.source == "" && id == "" {
-				return mayfly.Errorf(mayfly.Invalid, "", "say which: a queue, function/NAME, topic/NAME, or --id")
+				return mayfly.Errorf(mayfly.Invalid, "", "say which: a queue, function/NAME, topic/NAME, stream/NAME, or --id")
 			}
 			var out struct {
 				Count int `json:"count"`
@@ -320,9 +323,9 @@ func newQueueRedriveCmd(g *globals) *cobra.Command {
 			})
 		},
 	}
-	q.flags(cmd)
+	q.flags(cmd, 0)
 	cmd.Flags().StringVar(&id, "id", "", "one dead letter")
-	cmd.Flags().StringVar(&to, "to", "", "another target of the same kind, such as queue/NAME")
+	cmd.Flags().StringVar(&to, "to", "", "another target: queue/NAME, topic/NAME or function/NAME")
 	return cmd
 }
 

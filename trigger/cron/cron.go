@@ -268,7 +268,7 @@ func (r record) claim(schedules map[string]*schedule, now time.Time) (changed bo
 // accepted before a crash the same.
 func (d *Driver) accept(ctx context.Context, rec record, schedules map[string]*schedule) (accepted bool, err error) {
 	var group errgroup.Group
-	group.SetLimit(64)
+	group.SetLimit(1024) // they wait for the disk together
 	for key, s := range schedules {
 		for _, at := range rec[key].Pending {
 			accepted = true

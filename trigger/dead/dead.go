@@ -2,6 +2,7 @@ package dead
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"strings"
 
@@ -16,62 +17,80 @@ import (
 // if that is not empty.
 type Revive func(ctx context.Context, letter *event.DeadLetter, to string) error
 
-// Letters are the dead letters of all apps.
-type Letters struct {
-	dead      *event.Dead
-	revive    map[string]Revive // by the kind of source: queue, function, topic
-	authorize trigger.Authorizer
+// Config of Letters. Dead, Revive and Sender are needed.
+type Config struct {
+	Dead      *event.Dead
+	Revive    map[string]Revive  // by the kind of source: queue, function, topic, stream
+	Sender    trigger.Sender     // to targets of another kind than the source
+	Authorize trigger.Authorizer // for the API; nil: everybody may
 }
 
-// New makes Letters. revive has a function for each kind of source; authorize
-// is nil where everybody may.
-func New(dead *event.Dead, revive map[string]Revive, authorize trigger.Authorizer) *Letters {
-	return &Letters{dead, revive, authorize}
-}
+// Letters are the dead letters of all apps.
+type Letters struct{ cfg Config }
+
+// New makes Letters.
+func New(cfg Config) *Letters { return &Letters{cfg} }
 
 // Redrive brings dead letters back, each durably before it is removed, and
 // returns how many. It stops at the first that cannot be.
-func (l *Letters) Redrive(ctx context.Context, filter event.DeadFilter, to string) (int, error) {
-	letters, err := l.dead.List(ctx, filter)
-	if err != nil {
-		return 0, err
-	}
-	for i, letter := range letters {
+func (l *Letters) Redrive(ctx context.Context, filter event.DeadFilter, to string) (n int, err error) {
+	err = l.cfg.Dead.Each(ctx, filter, func(letter *event.DeadLetter) error {
 		if err := l.Revive(ctx, letter, to); err != nil {
-			return i, err
+			return err
 		}
-	}
-	return len(letters), nil
+		n++
+		return nil
+	})
+	return n, err
 }
 
 // Revive brings one dead letter back and removes it.
 func (l *Letters) Revive(ctx context.Context, letter *event.DeadLetter, to string) error {
 	kind, _, _ := strings.Cut(letter.Source, "/")
 	toKind, name, _ := strings.Cut(to, "/")
-	if to != "" && toKind != kind {
-		return mayfly.Errorf(mayfly.Invalid, "redrive", "a dead letter of a %s can go to another %s, not to %s", kind, kind, to)
+	revive := l.cfg.Revive[kind]
+	var err error
+	switch {
+	case to != "" && toKind != kind:
+		err = l.cfg.Sender.SendTo(ctx, letter.App, to, content(letter))
+	case revive == nil:
+		err = mayfly.Errorf(mayfly.Invalid, "redrive", "dead letters of %s cannot be redriven", letter.Source)
+	default:
+		err = revive(ctx, letter, name)
 	}
-	revive := l.revive[kind]
-	if revive == nil {
-		return mayfly.Errorf(mayfly.Invalid, "redrive", "dead letters of %s cannot be redriven", letter.Source)
-	}
-	if err := revive(ctx, letter, name); err != nil {
+	if err != nil {
 		return err
 	}
-	return l.dead.Remove(ctx, letter.ID)
+	return l.cfg.Dead.Remove(ctx, letter.ID)
 }
 
-// Filter chooses dead letters in a request.
+// content is what a dead letter's item held, for a target of another kind. The
+// letter's id deduplicates a redrive that is repeated after a crash.
+func content(letter *event.DeadLetter) *mayfly.Message {
+	var held struct {
+		Body  json.RawMessage `json:"body"`  // of a queue
+		Event json.RawMessage `json:"event"` // of all others
+	}
+	body := letter.Body
+	if json.Unmarshal(letter.Body, &held) == nil {
+		if body = held.Body; body == nil {
+			body = held.Event
+		}
+	}
+	return &mayfly.Message{Body: body, DedupID: "redrive." + letter.ID, Trace: letter.Trace}
+}
+
+// Filter chooses dead letters in a request; exported so that huma fills it.
 type Filter struct {
-	Source string `query:"source" doc:"queue/NAME, function/NAME or topic/NAME; default all"`
-	Reason string `query:"reason" doc:"attempts, expired, hops or rejected"`
-	Text   string `query:"text" doc:"Somewhere in the error or the body"`
-	Limit  int    `query:"limit" default:"100" minimum:"1" maximum:"10000"`
+	App    mayfly.AppName `path:"app"`
+	Source string         `query:"source" doc:"queue/NAME, function/NAME, topic/NAME or stream/NAME; default all"`
+	Reason string         `query:"reason" doc:"attempts, expired, hops or rejected"`
+	Text   string         `query:"text" doc:"Somewhere in the error or the body"`
 }
 
 type listInput struct {
-	App mayfly.AppName `path:"app"`
 	Filter
+	Limit int `query:"limit" default:"100" minimum:"1" maximum:"10000"`
 }
 
 type listOutput struct {
@@ -80,11 +99,17 @@ type listOutput struct {
 	}
 }
 
+type purgeInput struct {
+	Filter
+	Limit int `query:"limit" minimum:"1" doc:"Most of them; default all"`
+}
+
 type redriveInput struct {
-	listInput
-	Body struct {
+	Filter
+	Limit int `query:"limit" minimum:"1" doc:"Most of them; default all"`
+	Body  struct {
 		ID string `json:"id,omitempty" doc:"One dead letter; default all that the query chooses"`
-		To string `json:"to,omitempty" doc:"Another queue, as queue/NAME; default where each came from"`
+		To string `json:"to,omitempty" doc:"Another target: queue/NAME, topic/NAME or function/NAME; default where each came from"`
 	}
 }
 
@@ -117,25 +142,41 @@ func (l *Letters) Register(api huma.API) {
 
 // may asks for a verb on what a source names.
 func (l *Letters) may(ctx context.Context, app mayfly.AppName, verb, source string) error {
-	if l.authorize == nil {
+	if l.cfg.Authorize == nil {
 		return nil
 	}
 	kind, name, _ := strings.Cut(source, "/")
-	if source == "" {
+	switch {
+	case source == "":
 		kind, name = "queue", "*"
+	case kind == "stream":
+		kind = "topic"
 	}
-	return l.authorize.Authorize(ctx, mayfly.CallerFrom(ctx), app, verb, kind, name)
+	return l.cfg.Authorize.Authorize(ctx, mayfly.CallerFrom(ctx), app, verb, kind, name)
 }
 
-func (in *listInput) filter() event.DeadFilter {
-	return event.DeadFilter{App: in.App, Source: in.Source, Reason: in.Reason, Text: in.Text, Limit: in.Limit}
+// maySend asks for the verb that sends to a target.
+func (l *Letters) maySend(ctx context.Context, app mayfly.AppName, to string) error {
+	switch kind, _, _ := strings.Cut(to, "/"); kind {
+	case "queue":
+		return l.may(ctx, app, "send", to)
+	case "topic":
+		return l.may(ctx, app, "publish", to)
+	case "function":
+		return l.may(ctx, app, "call", to)
+	}
+	return nil // refused as no destination
+}
+
+func (f *Filter) filter(limit int) event.DeadFilter {
+	return event.DeadFilter{App: f.App, Source: f.Source, Reason: f.Reason, Text: f.Text, Limit: limit}
 }
 
 func (l *Letters) list(ctx context.Context, in *listInput) (*listOutput, error) {
 	if err := l.may(ctx, in.App, "read", in.Source); err != nil {
 		return nil, err
 	}
-	letters, err := l.dead.List(ctx, in.filter())
+	letters, err := l.cfg.Dead.List(ctx, in.filter(in.Limit))
 	out := &listOutput{}
 	if out.Body.Letters = letters; letters == nil {
 		out.Body.Letters = []*event.DeadLetter{}
@@ -144,7 +185,7 @@ func (l *Letters) list(ctx context.Context, in *listInput) (*listOutput, error) 
 }
 
 func (l *Letters) find(ctx context.Context, app mayfly.AppName, verb, id string) (*event.DeadLetter, error) {
-	letter, err := l.dead.Get(ctx, id)
+	letter, err := l.cfg.Dead.Get(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -163,25 +204,25 @@ func (l *Letters) remove(ctx context.Context, in *LetterPath) (*struct{}, error)
 	if _, err := l.find(ctx, in.App, "delete", in.ID); err != nil {
 		return nil, err
 	}
-	return nil, l.dead.Remove(ctx, in.ID)
+	return nil, l.cfg.Dead.Remove(ctx, in.ID)
 }
 
-func (l *Letters) purge(ctx context.Context, in *listInput) (*countOutput, error) {
+func (l *Letters) purge(ctx context.Context, in *purgeInput) (*countOutput, error) {
 	if err := l.may(ctx, in.App, "delete", in.Source); err != nil {
 		return nil, err
 	}
-	letters, err := l.dead.List(ctx, in.filter())
 	out := &countOutput{}
-	for _, letter := range letters {
-		if err := l.dead.Remove(ctx, letter.ID); err != nil {
-			return out, err
-		}
+	err := l.cfg.Dead.Each(ctx, in.filter(in.Limit), func(letter *event.DeadLetter) error {
 		out.Body.Count++
-	}
+		return l.cfg.Dead.Remove(ctx, letter.ID)
+	})
 	return out, err
 }
 
 func (l *Letters) redrive(ctx context.Context, in *redriveInput) (out *countOutput, err error) {
+	if err := l.maySend(ctx, in.App, in.Body.To); err != nil {
+		return nil, err
+	}
 	out = &countOutput{}
 	if in.Body.ID != "" {
 		letter, err := l.find(ctx, in.App, "write", in.Body.ID)
@@ -194,6 +235,6 @@ func (l *Letters) redrive(ctx context.Context, in *redriveInput) (out *countOutp
 	if err := l.may(ctx, in.App, "write", in.Source); err != nil {
 		return nil, err
 	}
-	out.Body.Count, err = l.Redrive(ctx, in.filter(), in.Body.To)
+	out.Body.Count, err = l.Redrive(ctx, in.filter(in.Limit), in.Body.To)
 	return out, err
 }

@@ -150,12 +150,9 @@ func why(w *event.Waiting, consumers []Consumer, full bool) string {
 	case event.Sleeping:
 		return "sent for " + w.Until.Format(time.RFC3339)
 	case event.Backoff:
-		return fmt.Sprintf("failed %d times, next attempt at %s; last: %s", w.Attempts, w.Until.Format(time.RFC3339), w.History[len(w.History)-1].Error)
+		return fmt.Sprintf("failed %s, next attempt at %s; last: %s", times(w.Attempts), w.Until.Format(time.RFC3339), w.History[len(w.History)-1].Error)
 	case event.Behind:
-		if w.BehindID == "" {
-			return fmt.Sprintf("behind an earlier message of the key %q", w.Key)
-		}
-		return fmt.Sprintf("behind message %s of the key %q", w.BehindID, w.Key)
+		return behind(w)
 	case event.Halted:
 		return "the queue is paused"
 	}
@@ -174,6 +171,29 @@ func why(w *event.Waiting, consumers []Consumer, full bool) string {
 		}
 	}
 	return "next in line"
+}
+
+// behind says which message of its key a message waits for.
+func behind(w *event.Waiting) string {
+	first := "an earlier message"
+	if w.BehindID != "" {
+		first = "message " + w.BehindID
+	}
+	first = fmt.Sprintf("%s of the key %q", first, w.Key)
+	switch {
+	case w.Poisoned == 0:
+		return "behind " + first
+	case w.Until.After(time.Now()):
+		return fmt.Sprintf("poisoned: behind %s, which failed %s and is tried again at %s", first, times(w.Poisoned), w.Until.Format(time.RFC3339))
+	}
+	return fmt.Sprintf("poisoned: behind %s, which failed %s", first, times(w.Poisoned))
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
 }
 
 // Purge finishes all messages that no receiver has.
