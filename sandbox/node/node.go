@@ -13,7 +13,7 @@ import (
 	"github.com/mayfly-cloud/mayfly/sandbox/process"
 )
 
-//go:embed worker/start.js worker/lib/*.js worker/modules
+//go:embed worker
 var worker embed.FS
 
 // Where cells see the worker's files, and the module that code imports as

@@ -154,19 +154,21 @@ exports.handler = async (event, context) => ({ id: context.awsRequestId, remaini
 	}
 }
 
-// TestAhead: with time, instances come from workers that were started ahead.
+// TestAhead: with time, instances come from workers that were started ahead, of
+// whose rehearsal nothing is seen.
 func TestAhead(t *testing.T) {
 	d := walled(t, 0)
 	spec := bundle(t, "app.handler", map[string]string{"app.js": "exports.handler = async (event) => event"})
 	complete(spec)
 	for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
-		inst, err := d.Start(within(t), spec, &sandboxtest.Recorder{})
+		seen := &sandboxtest.Recorder{}
+		inst, err := d.Start(within(t), spec, seen)
 		if err != nil {
 			t.Fatal(err)
 		}
 		reply, err := inst.Call(within(t), &sandbox.Call{ID: "a", Event: []byte("1")})
-		if err != nil || string(reply.Payload) != "1" {
-			t.Fatalf("%v, %v", reply, err)
+		if err != nil || string(reply.Payload) != "1" || len(seen.Lines()) > 0 {
+			t.Fatalf("%v, %v, printed %v", reply, err, seen.Lines())
 		}
 		ahead := false
 		for _, p := range inst.Info().Phases {

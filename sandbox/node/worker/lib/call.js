@@ -16,8 +16,6 @@ class Calls {
     this.active = new Map(); // id → Sender, null where nothing streams
     this.contexts = new Map(); // id → Context; what the mayfly module sends carries its trace
     if (order.per_instance > 1) out.storage = new AsyncLocalStorage();
-    globalThis[Symbol.for('mayfly.context')] = () => this.contexts.get(out.id());
-    process.on('beforeExit', () => this.empty());
     this.waiting = null; // what to do when the event loop is empty
   }
 

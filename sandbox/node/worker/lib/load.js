@@ -52,9 +52,12 @@ function isModule(file, root) {
   return false;
 }
 
+let offered = false;
+
 /** Lets ES modules import "mayfly" where cells have no root of their own, and so no /node_modules. */
-function offerModule(root) {
-  if (root === '/var/task' || !Module.register) return;
+function offerModule() {
+  if (offered || !Module.register || isFile('/node_modules/mayfly/index.js')) return;
+  offered = true;
   const url = pathToFileURL(path.join(path.dirname(__dirname), 'modules', 'mayfly', 'index.js')).href;
   const hooks = `export async function resolve(s, c, next) {
     try { return await next(s, c) } catch (e) { if (s === 'mayfly') return { url: ${JSON.stringify(url)}, shortCircuit: true }; throw e }
@@ -68,7 +71,7 @@ async function evaluate(file, root) {
     throw new Failure('Runtime.ImportModuleError', `Node ${process.version} cannot run TypeScript (${path.relative(root, file)}): it takes Node 22.18 or newer, or a build step that makes JavaScript`, []);
   }
   if (ext === '.mjs' || ext === '.mts' || ((ext === '.js' || ext === '.ts') && isModule(file, root))) {
-    offerModule(root);
+    offerModule();
     return import(pathToFileURL(file));
   }
   try {
@@ -143,4 +146,4 @@ function relative(where, root) {
   return where.startsWith(root + path.sep) ? where.slice(root.length + 1) : where;
 }
 
-module.exports = { prepare, load };
+module.exports = { prepare, load, offerModule };

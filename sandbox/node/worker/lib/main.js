@@ -3,7 +3,7 @@ const { Wire, LOAD, CALL, HELLO, LOADED, FAILED } = require('./wire');
 const { Output } = require('./output');
 const { describe, readable } = require('./errors');
 const { awslambda } = require('./stream');
-const { prepare, load } = require('./load');
+const { prepare, load, offerModule } = require('./load');
 const { Calls } = require('./call');
 
 // What small functions import. Loading it ahead of need takes it out of cold starts.
@@ -24,6 +24,8 @@ function run(ahead) {
     terminated = true;
     if (process.listenerCount('SIGTERM') === 1) process.exit(0);
   });
+  process.on('beforeExit', () => calls?.empty());
+  globalThis[Symbol.for('mayfly.context')] = () => calls?.contexts.get(out.id());
   if (ahead) warm().then(hello, hello);
   else hello();
 }
@@ -39,9 +41,8 @@ function closed() {
 /** Loads what functions will want. */
 async function warm() {
   for (const name of AHEAD) require(name);
-  require('./web');
-  await import('node:path'); // starts the loader of ES modules
-  return typeof Response === 'function' && new Response('x').text(); // and fetch's parts
+  offerModule();
+  await require('./rehearse').rehearse(out);
 }
 
 function hello() {

@@ -1,0 +1,1 @@
+export default { fetch: async (request) => Response.json({ url: request.url }) };
