@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -32,15 +31,18 @@ func (n *Node) Status() api.Status {
 
 // Doctor is api.Node's.
 func (n *Node) Doctor(ctx context.Context) api.Doctor {
-	d := api.Doctor{Tier: n.launcher.Tier()}
+	d := api.Doctor{Tier: n.launcher.Tier(), GVisor: checkOf(n.launcher.GVisor())}
 	for _, r := range mayfly.Runtimes {
-		check := api.RuntimeCheck{Runtime: r, OK: true}
-		if err := n.pool.Check(ctx, r); err != nil {
-			check.OK, check.Problem = false, mayfly.MessageOf(err)
-		}
-		d.Runtimes = append(d.Runtimes, check)
+		d.Runtimes = append(d.Runtimes, api.RuntimeCheck{Runtime: r, Check: checkOf(n.pool.Check(ctx, r))})
 	}
 	return d
+}
+
+func checkOf(err error) api.Check {
+	if err != nil {
+		return api.Check{Problem: mayfly.MessageOf(err)}
+	}
+	return api.Check{OK: true}
 }
 
 // Instances is api.Node's.
@@ -73,7 +75,7 @@ func Examine(ctx context.Context) (d api.Doctor, err error) {
 // supported is what this node acts on: what the catalogue holds.
 func (n *Node) supported() manifest.Supported {
 	s := manifest.Supported{Triggers: []mayfly.TriggerKind{mayfly.TriggerHTTP}, Isolation: []string{"process"}}
-	if _, err := exec.LookPath("runsc"); err == nil {
+	if n.launcher.GVisor() == nil {
 		s.Isolation = append(s.Isolation, process.IsolationGVisor)
 	}
 	for r := range n.drivers {

@@ -41,10 +41,16 @@ func printDoctor(w io.Writer, d api.Doctor) {
 	}
 	fmt.Fprintln(w, "runtimes:")
 	for _, r := range d.Runtimes {
-		if r.OK {
-			fmt.Fprintf(w, "  yes  %s\n", r.Runtime)
-			continue
-		}
-		fmt.Fprintf(w, "  no   %s: %s\n", r.Runtime, r.Problem)
+		printCheck(w, string(r.Runtime), r.Check)
 	}
+	fmt.Fprintln(w, "for functions that ask for it:")
+	printCheck(w, "gVisor", d.GVisor)
+}
+
+func printCheck(w io.Writer, name string, c api.Check) {
+	if c.OK {
+		fmt.Fprintf(w, "  yes  %s\n", name)
+		return
+	}
+	fmt.Fprintf(w, "  no   %s: %s\n", name, c.Problem)
 }

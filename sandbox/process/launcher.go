@@ -168,7 +168,7 @@ func (l *Launcher) check(a Assignment) error {
 // what is missing, where they cannot.
 func (l *Launcher) GVisor() error {
 	if !l.private() {
-		return mayfly.Errorf(mayfly.Unavailable, "start sandbox", "gVisor runs in sandboxes, which this machine does not allow; `mayfly doctor` says why")
+		return mayfly.Errorf(mayfly.Unavailable, "use gVisor", "it runs in sandboxes, which this machine does not allow; `mayfly doctor` says why")
 	}
 	_, err := findRunsc()
 	return err
@@ -181,7 +181,7 @@ func findRunsc() (string, error) {
 		path, err = filepath.EvalSymlinks(path)
 	}
 	if err != nil {
-		return "", mayfly.Errorf(mayfly.Unavailable, "start sandbox", "`isolation: gvisor` needs runsc, which is not on the daemon's PATH; gvisor.dev/docs/user_guide/install says how to get it")
+		return "", mayfly.Errorf(mayfly.Unavailable, "use gVisor", "runsc is not on the daemon's PATH; gvisor.dev/docs/user_guide/install says how to get it")
 	}
 	return path, nil
 }
