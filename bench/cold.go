@@ -17,7 +17,7 @@ const coldSamples = 15
 const coldPause = 300 * time.Millisecond
 
 func benchCold(ctx context.Context, s *session, t *table) error {
-	functions := s.present(echoes(), t)
+	functions := s.present(append(echoes(), container()), t)
 	app, err := s.writeApp(ctx, "cold", functions, "keep_alive: 1ms")
 	if err != nil {
 		return err
