@@ -106,7 +106,7 @@ func taskOf(p *Process, cmd Command) any {
 			"user": object{"uid": 0, "gid": 0}, "args": append([]string{cmd.Path}, cmd.Args...), "env": append(p.doorEnv(), cmd.Env...), "cwd": dir, "noNewPrivileges": true,
 			"rlimits": []object{{"type": "RLIMIT_NOFILE", "soft": maxFiles, "hard": maxFiles}},
 		},
-		"root": object{"path": "/", "readonly": true},
+		"root": object{"path": "/", "readonly": cmd.Image == ""}, // an image's is an overlay of the cell's
 		"mounts": []object{
 			{"destination": "/proc", "type": "proc", "source": "proc"},
 			{"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": []string{"mode=1777", "size=" + tmp}},

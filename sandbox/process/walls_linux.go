@@ -198,6 +198,9 @@ func (w *walls) takeFor(ctx context.Context, n *nursery, cmd Command) (*cell, er
 	if err != nil {
 		return nil, err
 	}
+	if uid == 0 && cmd.Isolation == IsolationGVisor {
+		uid = programUser // the kernel keeps a root without capabilities from the namespace that gVisor makes
+	}
 	w.mu.Lock()
 	name := w.name()
 	w.mu.Unlock()
