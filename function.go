@@ -135,6 +135,8 @@ const (
 	TriggerNATS     TriggerKind = "nats"
 	TriggerMQTT     TriggerKind = "mqtt"
 	TriggerKafka    TriggerKind = "kafka"
+	TriggerAMQP     TriggerKind = "amqp"
+	TriggerPostgres TriggerKind = "postgres"
 )
 
 // Trigger is one entry of a function's `on:`. Exactly one of the fields that
@@ -153,13 +155,15 @@ type Trigger struct {
 	NATS     string `json:"nats,omitempty"`     // a subject of a NATS server: orders.>
 	MQTT     string `json:"mqtt,omitempty"`     // a topic filter of an MQTT broker: sensors/+/temperature
 	Kafka    string `json:"kafka,omitempty"`    // a topic of a Kafka cluster
+	AMQP     string `json:"amqp,omitempty"`     // a queue of an AMQP 0-9-1 broker, such as RabbitMQ
+	Postgres string `json:"postgres,omitempty"` // channels of PostgreSQL's NOTIFY: orders, or orders,invoices
 
 	CORS       *CORS           `json:"cors,omitempty"`            // http: who may call from a browser
 	Auth       string          `json:"auth,omitempty"`            // http: "none" (default) or "token"
 	Events     []string        `json:"events,omitempty"`          // bucket: created, removed; table: insert, update, delete; kv: put, delete
 	Prefix     string          `json:"prefix,omitempty"`          // bucket, kv: only keys that begin so
 	Suffix     string          `json:"suffix,omitempty"`          // bucket: only keys that end so
-	Batch      int             `json:"batch,omitempty"`           // queue, topic, stream, table, kafka: most events in one call; default 1 (table, kafka 100)
+	Batch      int             `json:"batch,omitempty"`           // queue, topic, stream, table, kafka, amqp: most events in one call; default 1 (table, kafka 100)
 	Window     Duration        `json:"window,omitempty"`          // queue, stream: wait this long to fill a batch
 	MaxCalls   int             `json:"max_concurrency,omitempty"` // queue: calls of this function at once
 	Match      json.RawMessage `json:"match,omitempty"`           // topic, stream: an event pattern
@@ -171,9 +175,14 @@ type Trigger struct {
 	Missed     string          `json:"missed,omitempty"`          // schedule: skip, once (default), all
 	Input      json.RawMessage `json:"input,omitempty"`           // schedule: the event instead of the standard one
 	Verify     string          `json:"verify,omitempty"`          // webhook: standard, github, stripe, slack, hmac
-	Secret     string          `json:"secret,omitempty"`          // webhook: a secret's name; nats, mqtt, kafka: one that holds USER:PASSWORD
-	URL        string          `json:"url,omitempty"`             // nats, mqtt, kafka: the server, such as mqtts://broker.example.com:8883
+	Secret     string          `json:"secret,omitempty"`          // webhook: a secret's name; nats, mqtt, kafka, amqp: one that holds USER:PASSWORD
+	URL        string          `json:"url,omitempty"`             // nats, mqtt, kafka, amqp: the server, such as mqtts://broker.example.com:8883
 	Group      string          `json:"group,omitempty"`           // nats, kafka: consumers that share the messages; default made from app and function
+	Exchange   string          `json:"exchange,omitempty"`        // amqp: the exchange that the queue is bound to; the queue is made where it is missing
+	Keys       []string        `json:"keys,omitempty"`            // amqp: the binding keys, such as [order.*, invoice.#]
+	Prefetch   int             `json:"prefetch,omitempty"`        // amqp: messages that the broker hands out before they are accepted; default 100
+	Database   string          `json:"database,omitempty"`        // postgres: one of databases, of engine postgres
+	DSN        string          `json:"dsn,omitempty"`             // postgres: or the name of a secret that holds it
 	Header     string          `json:"header,omitempty"`          // webhook hmac: the header that holds the signature
 	Tolerance  Duration        `json:"tolerance,omitempty"`       // webhook: replay window; default 5m
 	Partitions int             `json:"partitions,omitempty"`      // stream: batches in flight for different keys
@@ -204,7 +213,7 @@ func (t *Trigger) Kind() (TriggerKind, string) {
 	}{
 		{TriggerHTTP, t.HTTP}, {TriggerBucket, t.Bucket}, {TriggerQueue, t.Queue}, {TriggerTopic, t.Topic}, {TriggerStream, t.Stream},
 		{TriggerSchedule, t.Schedule}, {TriggerTable, t.Table}, {TriggerKV, t.KV}, {TriggerWebhook, t.Webhook},
-		{TriggerNATS, t.NATS}, {TriggerMQTT, t.MQTT}, {TriggerKafka, t.Kafka},
+		{TriggerNATS, t.NATS}, {TriggerMQTT, t.MQTT}, {TriggerKafka, t.Kafka}, {TriggerAMQP, t.AMQP}, {TriggerPostgres, t.Postgres},
 	} {
 		if f.value == "" {
 			continue

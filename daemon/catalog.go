@@ -18,6 +18,7 @@ import (
 	"github.com/mayfly-cloud/mayfly/service/sql"
 	"github.com/mayfly-cloud/mayfly/telemetry/alert"
 	"github.com/mayfly-cloud/mayfly/trigger"
+	"github.com/mayfly-cloud/mayfly/trigger/amqp"
 	"github.com/mayfly-cloud/mayfly/trigger/async"
 	triggerbucket "github.com/mayfly-cloud/mayfly/trigger/bucket"
 	"github.com/mayfly-cloud/mayfly/trigger/cron"
@@ -27,6 +28,7 @@ import (
 	"github.com/mayfly-cloud/mayfly/trigger/mqtt"
 	"github.com/mayfly-cloud/mayfly/trigger/nats"
 	"github.com/mayfly-cloud/mayfly/trigger/once"
+	"github.com/mayfly-cloud/mayfly/trigger/postgres"
 	"github.com/mayfly-cloud/mayfly/trigger/queue"
 	"github.com/mayfly-cloud/mayfly/trigger/stream"
 	"github.com/mayfly-cloud/mayfly/trigger/table"
@@ -128,7 +130,9 @@ func (n *Node) makeTriggers(marks *engine.Bucket) {
 	p.triggers = append(p.triggers, queues, topics, streams, n.schedules, n.hooks,
 		nats.New(nats.Config{Enqueue: n.enqueue, Secrets: p.secrets, Log: c.Log}),
 		mqtt.New(mqtt.Config{Enqueue: n.enqueue, Secrets: p.secrets, Log: c.Log}),
-		kafka.New(kafka.Config{Enqueue: n.enqueue, Secrets: p.secrets, Log: c.Log}))
+		kafka.New(kafka.Config{Enqueue: n.enqueue, Secrets: p.secrets, Log: c.Log}),
+		amqp.New(amqp.Config{Enqueue: n.enqueue, Secrets: p.secrets, Log: c.Log}),
+		postgres.New(postgres.Config{Enqueue: n.enqueue, Secrets: p.secrets, Log: c.Log}))
 	p.api = append(p.api, n.telemetry, n.ledger, p.calls, queues, topics, n.schedules, letters, once.New(marks))
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 // kinds are the keys of an entry of `on:` that name its kind.
-var kinds = []string{"http", "bucket", "queue", "topic", "stream", "schedule", "table", "kv", "webhook", "nats", "mqtt", "kafka"}
+var kinds = []string{"http", "bucket", "queue", "topic", "stream", "schedule", "table", "kv", "webhook", "nats", "mqtt", "kafka", "amqp", "postgres"}
 
 // qualifiers are the other keys, with the kinds that they go with.
 var qualifiers = map[string][]string{
@@ -19,7 +19,7 @@ var qualifiers = map[string][]string{
 	"events":          {"bucket", "table", "kv"},
 	"prefix":          {"bucket", "kv"},
 	"suffix":          {"bucket"},
-	"batch":           {"queue", "topic", "stream", "table", "kafka"},
+	"batch":           {"queue", "topic", "stream", "table", "kafka", "amqp"},
 	"window":          {"queue", "stream"},
 	"max_concurrency": {"queue"},
 	"match":           {"topic", "stream"},
@@ -31,9 +31,14 @@ var qualifiers = map[string][]string{
 	"missed":          {"schedule"},
 	"input":           {"schedule"},
 	"verify":          {"webhook"},
-	"secret":          {"webhook", "nats", "mqtt", "kafka"},
-	"url":             {"nats", "mqtt", "kafka"},
+	"secret":          {"webhook", "nats", "mqtt", "kafka", "amqp"},
+	"url":             {"nats", "mqtt", "kafka", "amqp"},
 	"group":           {"nats", "kafka"},
+	"exchange":        {"amqp"},
+	"keys":            {"amqp"},
+	"prefetch":        {"amqp"},
+	"database":        {"postgres"},
+	"dsn":             {"postgres"},
 	"header":          {"webhook"},
 	"tolerance":       {"webhook"},
 	"partitions":      {"stream"},
@@ -120,7 +125,11 @@ func (v *validation) trigger(path string, kind mayfly.TriggerKind, value string,
 		}
 	case mayfly.TriggerWebhook:
 		v.webhookTrigger(path, t)
-	case mayfly.TriggerNATS, mayfly.TriggerMQTT, mayfly.TriggerKafka:
+	case mayfly.TriggerPostgres:
+		if t.Database != "" {
+			v.reference(path+".database", "database", t.Database)
+		}
+	case mayfly.TriggerNATS, mayfly.TriggerMQTT, mayfly.TriggerKafka, mayfly.TriggerAMQP:
 		if t.URL == "" {
 			v.add(path+".url", "is missing; it is the server that has the messages")
 		}
@@ -135,7 +144,7 @@ func (v *validation) trigger(path string, kind mayfly.TriggerKind, value string,
 	for _, n := range []struct {
 		key         string
 		value, most int
-	}{{"batch", t.Batch, 10_000}, {"max_concurrency", t.MaxCalls, 100_000}, {"partitions", t.Partitions, 10_000}, {"attempts", t.Attempts, 1000}} {
+	}{{"batch", t.Batch, 10_000}, {"max_concurrency", t.MaxCalls, 100_000}, {"partitions", t.Partitions, 10_000}, {"attempts", t.Attempts, 1000}, {"prefetch", t.Prefetch, 65_535}} {
 		if n.value < 0 || n.value > n.most {
 			v.add(join(path, n.key), "%d is outside 1 to %d", n.value, n.most)
 		}

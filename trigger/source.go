@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net/url"
 	"reflect"
@@ -37,8 +38,10 @@ type Enqueue func(ctx context.Context, b *Binding, id string, event []byte) erro
 // consumer that ends is begun again with backoff. It is safe for concurrent use.
 type Source struct {
 	// Consume takes messages for a binding until ctx ends or the connection
-	// does. It acknowledges a message once it is accepted, and not before.
-	Consume func(ctx context.Context, b *Binding) error
+	// does, and gives them to the link. It acknowledges a message once the link
+	// has accepted it, and not before.
+	Consume func(ctx context.Context, b *Binding, l *Link) error
+	Enqueue Enqueue
 	Log     *slog.Logger
 
 	once sync.Once
@@ -46,6 +49,7 @@ type Source struct {
 
 	mu     sync.Mutex
 	wanted map[string]Binding // guarded by mu
+	links  map[string]*Link   // guarded by mu; of the consumers that run, by the same key
 }
 
 func (s *Source) woken() chan struct{} {
@@ -69,9 +73,20 @@ func (s *Source) Apply(_ context.Context, all []Binding) error {
 	return nil
 }
 
+// Links are how the consumers fare, in the order of their names.
+func (s *Source) Links() []LinkState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]LinkState, 0, len(s.links))
+	for _, key := range slices.Sorted(maps.Keys(s.links)) {
+		out = append(out, s.links[key].State())
+	}
+	return out
+}
+
 // consumer is a binding's, which Run alone knows.
 type consumer struct {
-	trigger mayfly.Trigger
+	binding Binding
 	cancel  context.CancelFunc
 	ended   chan struct{}
 }
@@ -79,6 +94,19 @@ type consumer struct {
 func (c *consumer) stop() {
 	c.cancel()
 	<-c.ended
+}
+
+// serves reports whether the consumer does what b wants.
+func (c *consumer) serves(b *Binding) bool {
+	return reflect.DeepEqual(b.Trigger, c.binding.Trigger) && reflect.DeepEqual(database(b), database(&c.binding))
+}
+
+// database is the one that a binding's trigger names, nil where it names none.
+func database(b *Binding) *mayfly.Database {
+	if b.Manifest == nil {
+		return nil
+	}
+	return b.Manifest.Databases[b.Trigger.Database]
 }
 
 // Run consumes until ctx ends.
@@ -89,52 +117,68 @@ func (s *Source) Run(ctx context.Context) error {
 		wanted := s.wanted
 		s.mu.Unlock()
 		for key, c := range running {
-			if b, ok := wanted[key]; !ok || !reflect.DeepEqual(b.Trigger, c.trigger) {
+			if b, ok := wanted[key]; !ok || !c.serves(&b) {
 				c.stop() // before another begins under the same name
 				delete(running, key)
+				s.unlink(key)
 			}
 		}
 		for key, b := range wanted {
 			if running[key] == nil {
-				running[key] = s.start(ctx, b)
+				running[key] = s.start(ctx, key, b)
 			}
 		}
 		select {
 		case <-s.woken():
 		case <-ctx.Done():
-			for _, c := range running {
+			for key, c := range running {
 				c.stop()
+				s.unlink(key)
 			}
 			return nil
 		}
 	}
 }
 
-func (s *Source) start(ctx context.Context, b Binding) *consumer {
+func (s *Source) start(ctx context.Context, key string, b Binding) *consumer {
 	ctx, cancel := context.WithCancel(ctx)
-	c := &consumer{trigger: b.Trigger, cancel: cancel, ended: make(chan struct{})}
+	c := &consumer{binding: b, cancel: cancel, ended: make(chan struct{})}
+	l := newLink(&c.binding, s.Enqueue, s.Log)
+	s.mu.Lock()
+	if s.links == nil {
+		s.links = map[string]*Link{}
+	}
+	s.links[key] = l
+	s.mu.Unlock()
 	go func() {
 		defer close(c.ended)
-		s.keep(ctx, &b)
+		s.keep(ctx, &c.binding, l)
 	}()
 	return c
 }
 
+func (s *Source) unlink(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.links, key)
+}
+
 // keep consumes again and again until ctx ends.
-func (s *Source) keep(ctx context.Context, b *Binding) {
+func (s *Source) keep(ctx context.Context, b *Binding, l *Link) {
 	wait := firstReconnect
 	for ctx.Err() == nil {
 		began := time.Now()
-		err := s.Consume(ctx, b)
+		err := s.Consume(ctx, b, l)
 		if ctx.Err() != nil {
 			return
 		}
 		if time.Since(began) > steady {
 			wait = firstReconnect
 		}
-		s.Log.Warn("a source of events is not reached; it is tried again", "binding", b.String(), "in", wait, "error", err)
+		pause := wait/2 + rand.N(wait)
+		l.lost(err, pause)
 		select {
-		case <-time.After(wait/2 + rand.N(wait)):
+		case <-time.After(pause):
 		case <-ctx.Done():
 		}
 		wait = min(2*wait, mostReconnect)
@@ -194,13 +238,11 @@ func Outside(kind mayfly.TriggerKind, source, subject, id string, at time.Time, 
 	return e
 }
 
-// Accepted is an Enqueue's error of what may be tried again. What can never be
-// accepted, such as an event over the limit, is logged and nil: it must not hold
-// up all that come after it.
-func Accepted(log *slog.Logger, b *Binding, subject string, err error) error {
-	if err != nil && Judge(err) == Reject {
-		log.Error("a message from outside cannot be accepted; it is dropped", "binding", b.String(), "subject", subject, "error", err)
-		return nil
+// WithRemote is ctx with the trace that a message came with, as a traceparent;
+// ctx itself where it came with none.
+func WithRemote(ctx context.Context, traceparent string) context.Context {
+	if t, ok := mayfly.ParseTrace(traceparent, ""); ok {
+		return mayfly.WithTrace(ctx, t)
 	}
-	return err
+	return ctx
 }

@@ -16,7 +16,7 @@ import (
 var Kinds = []mayfly.TriggerKind{
 	mayfly.TriggerDirect, mayfly.TriggerHTTP, mayfly.TriggerQueue, mayfly.TriggerTopic, mayfly.TriggerStream, mayfly.TriggerSchedule,
 	mayfly.TriggerBucket, mayfly.TriggerTable, mayfly.TriggerKV, mayfly.TriggerWebhook,
-	mayfly.TriggerNATS, mayfly.TriggerMQTT, mayfly.TriggerKafka,
+	mayfly.TriggerNATS, mayfly.TriggerMQTT, mayfly.TriggerKafka, mayfly.TriggerAMQP, mayfly.TriggerPostgres,
 }
 
 // when is the time in all samples, so that they are the same each time.
@@ -42,6 +42,7 @@ func Event(kind mayfly.TriggerKind, app, name string) ([]byte, error) {
 		mayfly.TriggerStream: stream, mayfly.TriggerSchedule: schedule, mayfly.TriggerBucket: bucket, mayfly.TriggerTable: table,
 		mayfly.TriggerKV: kv, mayfly.TriggerWebhook: webhook,
 		mayfly.TriggerNATS: nats, mayfly.TriggerMQTT: mqtt, mayfly.TriggerKafka: kafka,
+		mayfly.TriggerAMQP: amqp, mayfly.TriggerPostgres: postgres,
 	}[kind]
 	if !ok || !slices.Contains(Kinds, kind) {
 		return nil, mayfly.Errorf(mayfly.Invalid, "sample event", "%q is not a kind of trigger; choose one of %v", kind, Kinds)
@@ -183,4 +184,27 @@ func kafka(_, name string) any {
 		"topic": name, "partition": 0, "offset": 15, "timestamp": when.UnixMilli(), "timestampType": "CREATE_TIME",
 		"key": []byte("42"), "value": []byte(`{"order":42,"total":120}`), "headers": []any{},
 	}}}}
+}
+
+func amqp(_, name string) any {
+	text := func(s string) object { // as Lambda has texts in headers: bytes as numbers
+		bytes := make([]int8, len(s))
+		for i := range len(s) {
+			bytes[i] = int8(s[i])
+		}
+		return object{"bytes": bytes}
+	}
+	const body = `{"order":42,"total":120}`
+	return object{"eventSource": "aws:rmq", "eventSourceArn": "arn:aws:mq:" + region + ":" + account + ":broker:192.0.2.7:5671", "rmqMessagesByQueue": object{or(name, "orders") + "::/": []any{object{
+		"basicProperties": object{
+			"contentType": "application/json", "contentEncoding": nil, "headers": object{"tenant": text("eu")}, "deliveryMode": 2, "priority": 0, "correlationId": nil,
+			"replyTo": nil, "expiration": nil, "messageId": id, "timestamp": when.Format("Jan 2, 2006, 3:04:05 PM"), "type": nil, "userId": nil, "appId": nil, "clusterId": nil,
+			"bodySize": len(body),
+		},
+		"redelivered": false, "data": []byte(body), "exchange": "shop", "routingKey": "order.created",
+	}}}}
+}
+
+func postgres(_, name string) any {
+	return outside(mayfly.TriggerPostgres, "postgres://db.example.com:5432/shop", or(name, "orders"), `{"order":42,"status":"paid"}`)
 }

@@ -3,11 +3,13 @@ package kafka
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
@@ -20,6 +22,9 @@ const (
 	defaultBatch = 100
 	maxBatch     = 10_000
 	ahead        = 2000 // records that are polled at once
+
+	connectTimeout = 10 * time.Second
+	pingEvery      = 10 * time.Second // where no records come
 )
 
 // Config of the sources. Enqueue is needed.
@@ -43,7 +48,7 @@ func New(cfg Config) *Driver {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	d := &Driver{cfg: cfg}
-	d.Source = trigger.Source{Consume: d.consume, Log: cfg.Log}
+	d.Source = trigger.Source{Consume: d.consume, Enqueue: cfg.Enqueue, Log: cfg.Log}
 	return d
 }
 
@@ -69,7 +74,7 @@ func (d *Driver) Check(_ *mayfly.Manifest, fn mayfly.FunctionName, t *mayfly.Tri
 	return trigger.CheckSource(op, t, "kafka", "kafkas")
 }
 
-func (d *Driver) consume(ctx context.Context, b *trigger.Binding) error {
+func (d *Driver) consume(ctx context.Context, b *trigger.Binding, l *trigger.Link) error {
 	options, err := d.options(ctx, b)
 	if err != nil {
 		return err
@@ -80,8 +85,36 @@ func (d *Driver) consume(ctx context.Context, b *trigger.Binding) error {
 	}
 	defer client.CloseAllowingRebalance()
 	for {
-		fetches := client.PollRecords(ctx, ahead)
-		if err := fetches.Err0(); err != nil {
+		if err := ping(ctx, client); err != nil {
+			return err
+		}
+		l.Up()
+		if err := d.poll(ctx, client, b, l); err != nil {
+			return err
+		}
+	}
+}
+
+// ping asks whether a broker answers: the client itself would try for ever.
+func ping(ctx context.Context, client *kgo.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	if err := client.Ping(ctx); err != nil {
+		return fmt.Errorf("no broker answers: %w", err)
+	}
+	return nil
+}
+
+// poll accepts records until none came for a while, or an error.
+func (d *Driver) poll(ctx context.Context, client *kgo.Client, b *trigger.Binding, l *trigger.Link) error {
+	for {
+		quiet, cancel := context.WithTimeout(ctx, pingEvery)
+		fetches := client.PollRecords(quiet, ahead)
+		cancel()
+		if err := fetches.Err0(); errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			client.AllowRebalance()
+			return nil
+		} else if err != nil {
 			return err
 		}
 		var failed error
@@ -90,7 +123,7 @@ func (d *Driver) consume(ctx context.Context, b *trigger.Binding) error {
 				failed = fmt.Errorf("read %s, partition %d: %w", p.Topic, p.Partition, p.Err)
 			}
 			if failed == nil && len(p.Records) > 0 {
-				failed = d.accept(ctx, client, b, p.Records)
+				failed = accept(ctx, client, b, l, p.Records)
 			}
 		})
 		if failed != nil {
@@ -138,27 +171,49 @@ func brokers(url string) []string {
 }
 
 // accept accepts the records of one partition, and commits each batch.
-func (d *Driver) accept(ctx context.Context, client *kgo.Client, b *trigger.Binding, records []*kgo.Record) error {
+func accept(ctx context.Context, client *kgo.Client, b *trigger.Binding, l *trigger.Link, records []*kgo.Record) error {
 	size := b.Trigger.Batch
 	if size == 0 {
 		size = defaultBatch
 	}
 	for batch := range slices.Chunk(records, size) {
-		event, err := json.Marshal(encode(b, batch))
-		if err != nil {
-			return err
-		}
-		first := batch[0]
-		id := fmt.Sprintf("kafka.%s.%s.%d.%d.%d.%d", b.Key(), first.Topic, first.Partition, first.Offset, len(batch), first.Timestamp.UnixMilli())
-		where := fmt.Sprintf("%s, partition %d, offset %d", first.Topic, first.Partition, first.Offset)
-		if err := trigger.Accepted(d.cfg.Log, b, where, d.cfg.Enqueue(ctx, b, id, event)); err != nil {
-			return err
-		}
-		if err := client.CommitRecords(ctx, batch...); err != nil {
+		if err := acceptBatch(ctx, client, b, l, batch); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// acceptBatch accepts records in one call, or in several where they are too
+// large for one.
+func acceptBatch(ctx context.Context, client *kgo.Client, b *trigger.Binding, l *trigger.Link, batch []*kgo.Record) error {
+	event, err := json.Marshal(encode(b, batch))
+	if err != nil {
+		return err
+	}
+	if half := len(batch) / 2; half > 0 && len(event) > int(mayfly.MaxAsync) {
+		if err := acceptBatch(ctx, client, b, l, batch[:half]); err != nil {
+			return err // a commit of what comes after it would skip it
+		}
+		return acceptBatch(ctx, client, b, l, batch[half:])
+	}
+	first := batch[0]
+	id := fmt.Sprintf("kafka.%s.%s.%d.%d.%d.%d", b.Key(), first.Topic, first.Partition, first.Offset, len(batch), first.Timestamp.UnixMilli())
+	where := fmt.Sprintf("%s, partition %d, offset %d", first.Topic, first.Partition, first.Offset)
+	if _, err := l.Accept(traced(ctx, first), len(batch), where, id, event); err != nil {
+		return err
+	}
+	return client.CommitRecords(ctx, batch...)
+}
+
+// traced is ctx with the trace that a record came with.
+func traced(ctx context.Context, r *kgo.Record) context.Context {
+	for _, h := range r.Headers {
+		if h.Key == "traceparent" {
+			return trigger.WithRemote(ctx, string(h.Value))
+		}
+	}
+	return ctx
 }
 
 // Event is what a handler gets. Its shape is that of AWS Lambda's:

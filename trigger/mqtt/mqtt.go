@@ -40,7 +40,7 @@ func New(cfg Config) *Driver {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	d := &Driver{cfg: cfg}
-	d.Source = trigger.Source{Consume: d.consume, Log: cfg.Log}
+	d.Source = trigger.Source{Consume: d.consume, Enqueue: cfg.Enqueue, Log: cfg.Log}
 	return d
 }
 
@@ -76,7 +76,7 @@ func (s *session) fail(err error) {
 	}
 }
 
-func (d *Driver) consume(ctx context.Context, b *trigger.Binding) error {
+func (d *Driver) consume(ctx context.Context, b *trigger.Binding, l *trigger.Link) error {
 	user, password, err := trigger.Credentials(ctx, d.cfg.Secrets, b)
 	if err != nil {
 		return err
@@ -99,10 +99,11 @@ func (d *Driver) consume(ctx context.Context, b *trigger.Binding) error {
 				return fmt.Errorf("subscribe to %s: %w", b.Trigger.MQTT, err)
 			}
 			answered, late = nil, nil
+			l.Up()
 		case <-late:
 			return fmt.Errorf("subscribe to %s: the broker does not answer", b.Trigger.MQTT)
 		case m := <-s.messages:
-			if err := d.accept(ctx, b, m); err != nil {
+			if err := accept(ctx, b, l, m); err != nil {
 				return err
 			}
 			m.Ack()
@@ -141,13 +142,14 @@ func wait(ctx context.Context, t paho.Token) error {
 	}
 }
 
-func (d *Driver) accept(ctx context.Context, b *trigger.Binding, m paho.Message) error {
+func accept(ctx context.Context, b *trigger.Binding, l *trigger.Link, m paho.Message) error {
 	source := strings.TrimSuffix(b.Trigger.URL, "/")
 	event, err := cloudevent.Encode(trigger.Outside(mayfly.TriggerMQTT, source, m.Topic(), "", time.Now(), m.Payload()))
 	if err != nil {
 		return err
 	}
-	return trigger.Accepted(d.cfg.Log, b, m.Topic(), d.cfg.Enqueue(ctx, b, "", event))
+	_, err = l.Accept(ctx, 1, m.Topic(), "", event)
+	return err
 }
 
 // clientID is the same for a binding each time, which is what finds its session

@@ -44,7 +44,7 @@ func New(cfg Config) *Driver {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	d := &Driver{cfg: cfg}
-	d.Source = trigger.Source{Consume: d.consume, Log: cfg.Log}
+	d.Source = trigger.Source{Consume: d.consume, Enqueue: cfg.Enqueue, Log: cfg.Log}
 	return d
 }
 
@@ -63,7 +63,7 @@ func (d *Driver) Check(_ *mayfly.Manifest, fn mayfly.FunctionName, t *mayfly.Tri
 	return trigger.CheckSource(op, t, "nats", "tls")
 }
 
-func (d *Driver) consume(ctx context.Context, b *trigger.Binding) error {
+func (d *Driver) consume(ctx context.Context, b *trigger.Binding, l *trigger.Link) error {
 	user, password, err := trigger.Credentials(ctx, d.cfg.Secrets, b)
 	if err != nil {
 		return err
@@ -91,15 +91,15 @@ func (d *Driver) consume(ctx context.Context, b *trigger.Binding) error {
 	done()
 	switch {
 	case err == nil:
-		return d.durable(ctx, js, stream, b)
+		return d.durable(ctx, js, stream, b, l)
 	case errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
-		return d.plain(ctx, nc, b)
+		return d.plain(ctx, nc, b, l)
 	}
 	return fmt.Errorf("find the stream of %s: %w", b.Trigger.NATS, err)
 }
 
 // durable takes a stream's messages until an error.
-func (d *Driver) durable(ctx context.Context, js jetstream.JetStream, stream string, b *trigger.Binding) error {
+func (d *Driver) durable(ctx context.Context, js jetstream.JetStream, stream string, b *trigger.Binding, l *trigger.Link) error {
 	consumer, err := js.CreateOrUpdateConsumer(ctx, stream, jetstream.ConsumerConfig{
 		Durable: durableName(b), FilterSubject: b.Trigger.NATS, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxAckPending: 4 * ahead,
 	})
@@ -112,6 +112,7 @@ func (d *Driver) durable(ctx context.Context, js jetstream.JetStream, stream str
 	}
 	defer messages.Stop()
 	defer context.AfterFunc(ctx, messages.Stop)()
+	l.Up()
 	for {
 		m, err := messages.Next()
 		if err != nil {
@@ -122,8 +123,11 @@ func (d *Driver) durable(ctx context.Context, js jetstream.JetStream, stream str
 			return err
 		}
 		id := fmt.Sprintf("%s.%d.%d", about.Stream, about.Sequence.Stream, about.Timestamp.UnixNano())
-		if err := d.accept(ctx, b, m.Subject(), id, about.Timestamp, m.Data()); err != nil {
-			d.cfg.Log.Warn("a message is not accepted; it comes again", "binding", b.String(), "error", err)
+		event, err := encode(b, m.Subject(), id, about.Timestamp, m.Data())
+		if err != nil {
+			return err
+		}
+		if _, err := l.Accept(traced(ctx, m.Headers()), 1, m.Subject(), "nats."+b.Key()+"."+id, event); err != nil {
 			if err := m.NakWithDelay(again); err != nil {
 				return err
 			}
@@ -136,42 +140,39 @@ func (d *Driver) durable(ctx context.Context, js jetstream.JetStream, stream str
 }
 
 // plain takes messages that the server does not keep.
-func (d *Driver) plain(ctx context.Context, nc *nats.Conn, b *trigger.Binding) error {
+func (d *Driver) plain(ctx context.Context, nc *nats.Conn, b *trigger.Binding, l *trigger.Link) error {
 	sub, err := nc.QueueSubscribeSync(b.Trigger.NATS, group(b))
 	if err != nil {
 		return err
 	}
+	if err := nc.FlushTimeout(connectTimeout); err != nil { // asks the server: it may refuse
+		return fmt.Errorf("subscribe to %s: %w", b.Trigger.NATS, err)
+	}
+	l.Up()
 	for {
 		m, err := sub.NextMsgWithContext(ctx)
 		if err != nil {
 			return err
 		}
-		for {
-			// The server has no copy: what cannot be accepted now is kept here.
-			err := d.accept(ctx, b, m.Subject, "", time.Now(), m.Data)
-			if err == nil {
-				break
-			}
-			d.cfg.Log.Warn("a message waits until it can be accepted", "binding", b.String(), "error", err)
-			select {
-			case <-time.After(again):
-			case <-ctx.Done():
-				return ctx.Err()
-			}
+		event, err := encode(b, m.Subject, "", time.Now(), m.Data)
+		if err != nil {
+			return err
+		}
+		// The server has no copy: what cannot be accepted now is kept here.
+		if _, err := l.Hold(traced(ctx, m.Header), 1, m.Subject, "", event); err != nil {
+			return err
 		}
 	}
 }
 
-func (d *Driver) accept(ctx context.Context, b *trigger.Binding, subject, id string, at time.Time, body []byte) error {
+// traced is ctx with the trace that a message came with.
+func traced(ctx context.Context, h nats.Header) context.Context {
+	return trigger.WithRemote(ctx, h.Get("traceparent"))
+}
+
+func encode(b *trigger.Binding, subject, id string, at time.Time, body []byte) ([]byte, error) {
 	source := strings.TrimSuffix(strings.Split(b.Trigger.URL, ",")[0], "/")
-	event, err := cloudevent.Encode(trigger.Outside(mayfly.TriggerNATS, source, subject, id, at, body))
-	if err != nil {
-		return err
-	}
-	if id != "" {
-		id = "nats." + b.Key() + "." + id
-	}
-	return trigger.Accepted(d.cfg.Log, b, subject, d.cfg.Enqueue(ctx, b, id, event))
+	return cloudevent.Encode(trigger.Outside(mayfly.TriggerNATS, source, subject, id, at, body))
 }
 
 func group(b *trigger.Binding) string {
