@@ -93,6 +93,7 @@ type Webhook struct {
 type Alert struct {
 	Expr     string   `json:"expr,omitempty"`     // PromQL
 	Rule     string   `json:"rule,omitempty"`     // or a named rule
+	Window   Duration `json:"window,omitempty"`   // what the named rule looks at; its other times follow in proportion
 	For      Duration `json:"for,omitempty"`      // how long the condition must hold
 	Severity string   `json:"severity,omitempty"` // goes with the notification
 	Summary  string   `json:"summary,omitempty"`  // goes with the notification

@@ -111,10 +111,14 @@ func (o *told) within(t *testing.T, want ...string) {
 			t.Logf("told: %q", o.all())
 		}
 	}()
-	eventually(t, fmt.Sprintf("%q is told", want), func() bool {
+	missing := want
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		all := o.all()
-		return !slices.ContainsFunc(want, func(w string) bool { return !slices.Contains(all, w) })
-	})
+		if missing = slices.DeleteFunc(missing, func(w string) bool { return slices.Contains(all, w) }); len(missing) == 0 {
+			return
+		}
+	}
+	t.Fatalf("not told within three minutes: %q", missing)
 }
 
 // once fails where anything was told twice.

@@ -32,6 +32,7 @@ type ruleInfo struct {
 	App      string          `json:"app"`
 	Expr     string          `json:"expr"`
 	For      mayfly.Duration `json:"for"`
+	Window   mayfly.Duration `json:"window,omitempty"`
 	Severity string          `json:"severity"`
 	State    string          `json:"state"`
 	Failure  string          `json:"failure"`
@@ -89,13 +90,17 @@ func newAlertRulesCmd(g *globals) *cobra.Command {
 					case state == "":
 						state = "well"
 					}
-					row := []string{r.Name, app, r.Severity, r.For.String(), state}
+					window := "-"
+					if r.Window > 0 {
+						window = r.Window.String()
+					}
+					row := []string{r.Name, app, r.Severity, window, r.For.String(), state}
 					if exprs {
 						row = append(row, r.Expr)
 					}
 					rows = append(rows, row)
 				}
-				table(w, "RULE\tAPP\tSEVERITY\tFOR\tSTATE", rows)
+				table(w, "RULE\tAPP\tSEVERITY\tWINDOW\tFOR\tSTATE", rows)
 			})
 		},
 	}

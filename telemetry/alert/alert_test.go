@@ -362,11 +362,35 @@ func TestManifestRules(t *testing.T) {
 	if !slices.Contains(told, "resolved busy") {
 		t.Errorf("told %q", told)
 	}
-	for name, bad := range map[string]mayfly.Alert{"none": {}, "both": {Expr: "1", Rule: "throttles"}, "unknown": {Rule: "nothing"}, "syntax": {Expr: "sum("}, "severity": {Expr: "up", Severity: "huge"}} {
+	for name, bad := range map[string]mayfly.Alert{"none": {}, "both": {Expr: "1", Rule: "throttles"}, "unknown": {Rule: "nothing"}, "syntax": {Expr: "sum("}, "severity": {Expr: "up", Severity: "huge"},
+		"window-of-expr": {Expr: "up", Window: mayfly.Duration(time.Minute)}, "window-of-memory": {Rule: "memory", Window: mayfly.Duration(time.Minute)},
+		"short": {Rule: "throttles", Window: mayfly.Duration(time.Second)}, "long": {Rule: "throttles", Window: mayfly.Duration(24 * time.Hour)}, "node": {Rule: "disk"}} {
 		if err := w.alerts.Check(&mayfly.Manifest{App: "shop", Alerts: map[string]*mayfly.Alert{name: &bad}}); mayfly.CodeOf(err) != mayfly.Invalid {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// A shorter window makes all of a rule's times shorter.
+func TestWindow(t *testing.T) {
+	w := newWorld(t)
+	m := &mayfly.Manifest{App: "shop", Alerts: map[string]*mayfly.Alert{"throttles": {Rule: "throttles", Window: mayfly.Duration(150 * time.Second)}}}
+	if err := w.alerts.Apply(t.Context(), []*mayfly.Manifest{m}); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range w.alerts.Rules() {
+		if r.Name != "throttles" {
+			continue
+		}
+		if own := r.App == "shop"; own != strings.Contains(r.Expr, "[2m30s]") || own && r.For != mayfly.Duration(time.Minute) {
+			t.Errorf("app %q: for %s: %s", r.App, r.For, r.Expr)
+		}
+	}
+	w.pass(3*time.Minute, func() { w.calls(20, 5, mayfly.OutcomeThrottled, time.Millisecond) })
+	w.pass(time.Minute, w.quiet)
+	w.expect("firing throttles")
+	w.pass(5*time.Minute, w.quiet)
+	w.expect("resolved throttles")
 }
 
 func TestReplay(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/mayfly-cloud/mayfly"
 )
@@ -27,115 +26,20 @@ type AlertRule struct {
 	// Every is the time between two looks; 0: each round. For expressions that
 	// look far back.
 	Every mayfly.Duration `json:"every,omitempty"`
+	// Window is the stretch of time that a standard rule looks at first; its
+	// others are in proportion. 0: it looks at none, or has its own expression.
+	Window mayfly.Duration `json:"window,omitempty"`
 
 	// Under names a rule whose alert says more: while that fires for the same
 	// function, and for an hour after, this one does not.
 	Under string `json:"under,omitempty"`
 
 	labels map[string]string // put on its alerts
+	node   bool              // about the node, and so about no app
 }
 
 // key tells rules apart.
 func (r *AlertRule) key() string { return string(r.App) + "/" + r.Name }
-
-const (
-	calls = `faas_invocations_total`
-	perFn = `sum by (app, function) `
-)
-
-// ratio is the share of metric in calls over a window, by function.
-func ratio(metric, window string) string {
-	return fmt.Sprintf("%s(rate(%s[%s])) / %s(rate(%s[%s]))", perFn, metric, window, perFn, calls, window)
-}
-
-// atLeast asks for a number of events in a window, by function.
-func atLeast(metric, window string, n int) string {
-	return fmt.Sprintf("%s(increase(%s[%s])) >= %d", perFn, metric, window, n)
-}
-
-// duration is the mean of ten minutes, by function; offset is such as
-// " offset 1d".
-func duration(offset string) string {
-	return "histogram_avg(" + perFn + "(rate(faas_invoke_duration_seconds[10m]" + offset + ")))"
-}
-
-// usual is a quantile of the last day's means, without the last minutes.
-func usual(quantile string) string {
-	return fmt.Sprintf("quantile_over_time(%s, (%s)[1d:10m] offset 20m)", quantile, duration(""))
-}
-
-func and(parts ...string) string { return "(" + strings.Join(parts, ") and (") + ")" }
-
-// standard are the rules that every function has, and that a manifest names.
-//
-// The error rules burn the budget of 99 % success over 30 days 14.4 and 6 times
-// too fast, each over a long window and a short one: the long one so that a blip
-// does not fire, the short one so that the alert ends soon after the errors do
-// ("The Site Reliability Workbook", chapter 5).
-var standard = []AlertRule{
-	{Name: "error-rate", For: 0, Severity: "critical",
-		Expr:    and(ratio("faas_errors_total", "5m")+" > 0.144", ratio("faas_errors_total", "15m")+" > 0.144", atLeast(calls, "5m", 10)),
-		Summary: "{{app}}/{{function}}: {{value%}} of its calls failed in the last 5 minutes"},
-	{Name: "error-rate-slow", For: mayfly.Duration(5 * time.Minute), Severity: "warning", Every: mayfly.Duration(2 * time.Minute), Under: "error-rate",
-		Expr:    and(ratio("faas_errors_total", "30m")+" > 0.06", ratio("faas_errors_total", "6h")+" > 0.06", atLeast(calls, "30m", 30)),
-		Summary: "{{app}}/{{function}}: {{value%}} of its calls failed in the last half hour"},
-	{Name: "throttles", For: mayfly.Duration(2 * time.Minute), Severity: "warning",
-		Expr:    and(ratio("faas_throttles_total", "5m")+" > 0.01", atLeast("faas_throttles_total", "5m", 5)),
-		Summary: "{{app}}/{{function}}: {{value%}} of its calls are throttled; raise concurrency.max, or find out who calls so often"},
-	{Name: "timeouts", For: mayfly.Duration(2 * time.Minute), Severity: "warning",
-		Expr:    and(ratio("faas_timeouts_total", "10m")+" > 0.05", atLeast("faas_timeouts_total", "10m", 3)),
-		Summary: "{{app}}/{{function}}: {{value%}} of its calls run into their timeout"},
-	{Name: "cold-starts", For: mayfly.Duration(10 * time.Minute), Severity: "info",
-		Expr:    and(ratio("faas_coldstarts_total", "30m")+" > 0.5", atLeast(calls, "30m", 100)),
-		Summary: "{{app}}/{{function}}: {{value%}} of its calls wait for a new instance; a longer keep_alive or concurrency.warm helps"},
-	{Name: "memory", For: mayfly.Duration(5 * time.Minute), Severity: "warning",
-		Expr:    `max by (app, function) (faas_mem_usage_bytes / faas_mem_limit_bytes) > 0.9`,
-		Summary: "{{app}}/{{function}} uses {{value%}} of its memory"},
-	{Name: "out-of-memory", For: 0, Severity: "critical",
-		Expr:    `sum by (app, function) (increase(faas_out_of_memory_total[10m])) >= 2`,
-		Summary: "{{app}}/{{function}} ran out of memory {{value}} times in ten minutes"},
-	// Slower than the last day's usual by five times its spread and by half, and
-	// not as slow at this hour yesterday or a week ago.
-	{Name: "duration", For: mayfly.Duration(10 * time.Minute), Severity: "warning", Every: mayfly.Duration(5 * time.Minute),
-		Expr: and(
-			duration("")+" > 1.5 * "+usual("0.5")+" + 5 * ("+usual("0.75")+" - "+usual("0.25")+")",
-			fmt.Sprintf("count_over_time((%s)[1d:10m] offset 20m) >= 12", duration("")),
-			atLeast(calls, "10m", 20)) +
-			" unless " + duration(" offset 1d") + " * 1.5 > " + duration("") + " unless " + duration(" offset 1w") + " * 1.5 > " + duration(""),
-		Summary: "{{app}}/{{function}} takes {{values}}, far more than in the last day"},
-	{Name: "queue-age", For: mayfly.Duration(5 * time.Minute), Severity: "warning",
-		Expr:    `max by (app, queue) (mayfly_queue_oldest_seconds) > 600`,
-		Summary: "{{app}}: the oldest message of queue {{queue}} waits for {{values}}"},
-	{Name: "dead-letters", For: 0, Severity: "warning",
-		Expr:    `sum by (app) (mayfly_dead_letters - min_over_time(mayfly_dead_letters[15m])) > 0`,
-		Summary: "{{app}}: {{value}} more dead letters in a quarter of an hour"},
-	{Name: "faults", For: 0, Severity: "critical",
-		Expr:    `sum by (app, function) (increase(mayfly_faults_total[5m])) > 0`,
-		Summary: "{{app}}/{{function}}: {{value}} calls failed because of the platform"},
-	{Name: "telemetry-shed", For: mayfly.Duration(time.Minute), Severity: "warning",
-		Expr:    `sum by (kind) (increase(mayfly_telemetry_shed_total[5m])) > 0`,
-		Summary: "{{value}} {{kind}} were given up: telemetry is behind"},
-	{Name: "disk", For: mayfly.Duration(5 * time.Minute), Severity: "critical",
-		Expr:    `min(mayfly_data_free_ratio) < 0.05`,
-		Summary: "The disk of the data folder has {{value%}} left"},
-}
-
-func standardRule(name string) *AlertRule {
-	for i := range standard {
-		if standard[i].Name == name {
-			return &standard[i]
-		}
-	}
-	return nil
-}
-
-func standardNames() []string {
-	names := make([]string, len(standard))
-	for i := range standard {
-		names[i] = standard[i].Name
-	}
-	return names
-}
 
 // Check reports what is wrong with a manifest's alerts.
 func (a *Alerts) Check(m *mayfly.Manifest) error {
@@ -157,12 +61,24 @@ func (a *Alerts) fromManifest(app mayfly.AppName, name string, spec *mayfly.Aler
 		return bad("has one of expr (PromQL) and rule (one of %s)", strings.Join(standardNames(), ", "))
 	}
 	r := AlertRule{Name: name, App: app, Expr: spec.Expr, For: spec.For, Severity: spec.Severity, Summary: spec.Summary, Notify: spec.Notify}
+	if spec.Rule == "" && spec.Window != 0 {
+		return bad("window goes with rule; an expr has its own: rate(…[5m])")
+	}
 	if spec.Rule != "" {
 		std := standardRule(spec.Rule)
-		if std == nil {
+		switch {
+		case std == nil:
 			return bad("there is no rule %q; there are %s", spec.Rule, strings.Join(standardNames(), ", "))
+		case std.node:
+			return bad("rule %s is about the node, not about an app: it cannot be in a manifest", spec.Rule)
+		case spec.Window != 0 && std.Window == 0:
+			return bad("rule %s looks at no window of time; leave window out", spec.Rule)
+		case spec.Window != 0 && (spec.Window.D() < a.cfg.Every || spec.Window > 10*std.Window):
+			return bad("window %s is not between %s, which three samples take, and %s", spec.Window, mayfly.Duration(a.cfg.Every), 10*std.Window)
+		case spec.Window != 0:
+			std = std.over(spec.Window)
 		}
-		r.Expr, r.Every, r.Under = std.Expr, std.Every, std.Under
+		r.Expr, r.Every, r.Under, r.Window = std.Expr, std.Every, std.Under, std.Window
 		r.For, r.Severity, r.Summary = cmp.Or(r.For, std.For), cmp.Or(r.Severity, std.Severity), cmp.Or(r.Summary, std.Summary)
 	}
 	r.Severity = cmp.Or(r.Severity, "warning")
