@@ -113,18 +113,12 @@ type endpoint struct {
 	binding trigger.Binding
 }
 
-// reply answers a webhook.
+// reply answers a webhook that was accepted.
 type reply struct {
-	ID    string `json:"id,omitempty"` // of the asynchronous call
-	Error string `json:"error,omitempty"`
+	ID string `json:"id"` // of the asynchronous call
 }
 
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", http.MethodPost)
-		answer(w, http.StatusMethodNotAllowed, reply{Error: "a webhook is a POST"})
-		return
-	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(mayfly.MaxAsync)))
 	if err != nil {
 		var large *http.MaxBytesError
@@ -148,7 +142,7 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		e.refuse(w, err)
 		return
 	}
-	answer(w, http.StatusAccepted, reply{ID: id})
+	answer(w, http.StatusAccepted, "application/json", reply{ID: id})
 }
 
 func (e *endpoint) verify(r *http.Request, body []byte) (delivery string, err error) {
@@ -180,19 +174,23 @@ func (e *endpoint) accept(r *http.Request, body []byte, delivery string) (string
 	return e.driver.cfg.Acceptor.Accept(r.Context(), a)
 }
 
+// refuse answers with a problem, as the gateway does for everything else.
 func (e *endpoint) refuse(w http.ResponseWriter, err error) {
-	code := mayfly.CodeOf(err)
-	if code != mayfly.Unauthorized {
+	p := mayfly.ProblemOf(err, false)
+	if p.Code != mayfly.Unauthorized {
 		e.driver.cfg.Logger.Warn("a webhook is not accepted", "binding", e.binding.String(), "error", err)
 	}
-	if code.Retryable() {
-		w.Header().Set("Retry-After", "5")
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Mayfly-Error", string(p.Code))
+	if p.Code.Retryable() {
+		h.Set("Retry-After", "5")
 	}
-	answer(w, code.HTTPStatus(), reply{Error: mayfly.MessageOf(err)})
+	answer(w, p.Status, "application/problem+json", p)
 }
 
-func answer(w http.ResponseWriter, status int, body reply) {
-	w.Header().Set("Content-Type", "application/json")
+func answer(w http.ResponseWriter, status int, kind string, body any) {
+	w.Header().Set("Content-Type", kind)
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body)
 }

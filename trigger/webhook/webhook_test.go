@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -262,6 +263,49 @@ func TestCheck(t *testing.T) {
 	} {
 		if err := d.Check(nil, "fn", &c.trig); mayfly.CodeOf(err) != mayfly.Invalid || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v; want %q", c.trig, err, c.want)
+		}
+	}
+}
+
+// TestRefusals are problems, like every other error of the platform.
+func TestRefusals(t *testing.T) {
+	a := &acceptor{err: mayfly.Errorf(mayfly.Unavailable, "accept", "the disk is full: %w", errors.New("write /data/log: no space"))}
+	d := New(Config{Acceptor: a, Secrets: secrets{"S": "k"}})
+	all := []trigger.Binding{
+		{App: "app", Function: "fn", Trigger: mayfly.Trigger{Webhook: "/a", Verify: GitHub, Secret: "S"}},
+		{App: "app", Function: "fn", Trigger: mayfly.Trigger{Webhook: "/b", Verify: GitHub, Secret: "GONE"}},
+	}
+	if err := d.Apply(t.Context(), all); err != nil {
+		t.Fatal(err)
+	}
+	large := strings.Repeat("x", int(mayfly.MaxAsync)+1)
+	for _, c := range []struct {
+		route     int
+		body, key string
+		status    int
+		code      mayfly.Code
+		detail    string
+		retry     string
+	}{
+		{0, "{}", "wrong", 401, mayfly.Unauthorized, "verify webhook: no signature matches", ""},
+		{0, large, "k", 413, mayfly.TooLarge, "over the limit of 1MiB", ""},
+		{0, "{}", "k", 503, mayfly.Unavailable, "the disk is full", "5"},
+		{1, "{}", "k", 503, mayfly.Unavailable, "the secret that verifies it cannot be read", "5"},
+	} {
+		r := httptest.NewRequest("POST", all[c.route].Trigger.Webhook, strings.NewReader(c.body))
+		r.Header.Set("X-Hub-Signature-256", "sha256="+hex.EncodeToString(sign(c.key, c.body)))
+		w := httptest.NewRecorder()
+		d.Routes("app")[c.route].Handler.ServeHTTP(w, r)
+		var p mayfly.Problem
+		if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil {
+			t.Fatalf("%s: %v", w.Body, err)
+		}
+		h := w.Header()
+		if w.Code != c.status || p.Status != c.status || p.Code != c.code || !strings.Contains(p.Detail, c.detail) || p.Title != http.StatusText(c.status) || p.Type != "about:blank" {
+			t.Errorf("%d %+v", w.Code, p)
+		}
+		if h.Get("Content-Type") != "application/problem+json" || h.Get("X-Mayfly-Error") != string(c.code) || h.Get("Retry-After") != c.retry {
+			t.Errorf("%v", h)
 		}
 	}
 }
