@@ -81,6 +81,12 @@ func (c Concurrency) WithDefaults() Concurrency {
 	return c
 }
 
+// Calls is how many calls a function can run at once.
+func (c Concurrency) Calls() int {
+	c = c.WithDefaults()
+	return c.PerInstance * c.Max
+}
+
 // KeepAlive is how long an idle instance stays: "auto" (learned from the
 // arrivals of calls) or a duration.
 type KeepAlive string

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/manifest"
@@ -262,6 +263,47 @@ type refusing struct{}
 func (refusing) Kind() mayfly.TriggerKind { return mayfly.TriggerHTTP }
 func (refusing) Check(*mayfly.Manifest, mayfly.FunctionName, *mayfly.Trigger) error {
 	return mayfly.Errorf(mayfly.Invalid, "", "no such route today")
+}
+
+// TestPlanForeseesSchedules shows when new and changed schedules call, and
+// nothing of those that stay or go.
+func TestPlanForeseesSchedules(t *testing.T) {
+	n := newNode(t)
+	n.shop()
+	n.cfg.Triggers = []TriggerCheck{clock{}}
+	n.cfg.Supported = manifest.Supported{Triggers: []mayfly.TriggerKind{mayfly.TriggerSchedule}}
+	shop := func(on string) string {
+		n.write("mayfly.yaml", "app: shop\nfunctions:\n  cart: {runtime: python, source: ./cart, handler: app.handler, on: ["+on+"]}\n")
+		p, err := n.Plan(t.Context(), Local(n.dir), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.String()
+	}
+	const first, last = "        next Sat 2033-01-01 00:00:00 UTC\n", "             Sat 2033-01-01 04:00:00 UTC\n"
+	got := shop(`{schedule: "@hourly"}, {schedule: at 2020-01-01T00:00:00Z}`)
+	if !strings.Contains(got, "+ schedule @hourly\n"+first) || !strings.Contains(got, last) || !strings.Contains(got, "never again") {
+		t.Errorf("new:\n%s", got)
+	}
+	n.deploy(Options{})
+	got = shop(`{schedule: "@hourly", jitter: 1s}`)
+	if !strings.Contains(got, "~ schedule @hourly\n        jitter  none → 1s\n"+first) || strings.Count(got, "2033") != foreseen || strings.Contains(got, "never") {
+		t.Errorf("changed:\n%s", got)
+	}
+}
+
+// clock calls on the hour of 2033, and at no other time.
+type clock struct{}
+
+func (clock) Kind() mayfly.TriggerKind                                           { return mayfly.TriggerSchedule }
+func (clock) Check(*mayfly.Manifest, mayfly.FunctionName, *mayfly.Trigger) error { return nil }
+func (clock) Next(t *mayfly.Trigger, _ time.Time, n int) (out []time.Time, err error) {
+	for i := range n {
+		if strings.HasPrefix(t.Schedule, "@") {
+			out = append(out, time.Date(2033, 1, 1, i, 0, 0, 0, time.UTC))
+		}
+	}
+	return out, nil
 }
 
 // TestResourcesDuringADeploy looks at what services are told while versions

@@ -100,9 +100,9 @@ func compareTriggers(old, want []mayfly.Trigger) []TriggerChange {
 		delete(was, triggerKey(t))
 		switch {
 		case before == nil:
-			out = append(out, TriggerChange{Action: Add, Kind: kind, On: value})
+			out = append(out, TriggerChange{Action: Add, Kind: kind, On: value, want: t})
 		case jsonOf(before) != jsonOf(t):
-			out = append(out, TriggerChange{Action: Change, Kind: kind, On: value, Fields: fieldChanges(fields(before), fields(t))})
+			out = append(out, TriggerChange{Action: Change, Kind: kind, On: value, Fields: fieldChanges(fields(before), fields(t)), want: t})
 		}
 	}
 	for i := range old {

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/artifact"
@@ -54,8 +55,11 @@ type FunctionChange struct {
 type TriggerChange struct {
 	Action Action             `json:"action"`
 	Kind   mayfly.TriggerKind `json:"kind"`
-	On     string             `json:"on"` // what it listens to
+	On     string             `json:"on"`             // what it listens to
+	Next   []time.Time        `json:"next,omitempty"` // when a new or changed schedule calls
 	Fields []FieldChange      `json:"fields,omitempty"`
+
+	want *mayfly.Trigger // nil: removed
 }
 
 // ResourceChange is what becomes of one resource. Removing one from a manifest
@@ -114,6 +118,7 @@ func (c *Control) plan(ctx context.Context, src *Source, doc *manifest.Document,
 	}
 	base := c.State().apps[doc.Manifest.App]
 	plan := compare(doc.Manifest, bundles, base)
+	c.foresee(plan, time.Now())
 	plan.Warnings = warnings
 	return plan, nil
 }
@@ -219,6 +224,35 @@ func sortErrors(errs []error) []error {
 		return 1
 	})
 	return errs
+}
+
+// Foreseer is a TriggerCheck that knows when a trigger will call.
+type Foreseer interface {
+	Next(t *mayfly.Trigger, after time.Time, n int) ([]time.Time, error)
+}
+
+// foreseen is how many of its next calls a plan shows of a schedule.
+const foreseen = 5
+
+// foresee fills when new and changed triggers will call, as far as that is known.
+func (c *Control) foresee(p *Plan, now time.Time) {
+	for _, d := range c.cfg.Triggers {
+		f, ok := d.(Foreseer)
+		if !ok {
+			continue
+		}
+		for i := range p.Functions {
+			for j := range p.Functions[i].Triggers {
+				ch := &p.Functions[i].Triggers[j]
+				if ch.want == nil || ch.Kind != d.Kind() {
+					continue
+				}
+				if next, err := f.Next(ch.want, now, foreseen); err == nil { // check has refused what cannot be read
+					ch.Next = append([]time.Time{}, next...)
+				}
+			}
+		}
+	}
 }
 
 // compare is the difference between a wanted app and the live one, which may be

@@ -80,6 +80,7 @@ func (p *Plan) write(b *strings.Builder) {
 		for _, t := range f.Triggers {
 			fmt.Fprintf(b, "    %s %s %s\n", signs[t.Action], t.Kind, t.On)
 			writeFields(b, "        ", t.Fields)
+			t.writeNext(b)
 		}
 		writeFields(b, "    ", f.Fields)
 		if f.Bundle != nil && f.Bundle.Size >= sizeable {
@@ -99,6 +100,20 @@ func (p *Plan) write(b *strings.Builder) {
 		writeFields(b, "    ", p.Settings)
 	}
 	fmt.Fprintf(b, "\n%s\n", p.summary())
+}
+
+// writeNext says when a schedule will call, in its own zone.
+func (t *TriggerChange) writeNext(b *strings.Builder) {
+	if t.Next != nil && len(t.Next) == 0 {
+		b.WriteString("        never again\n")
+	}
+	for i, at := range t.Next {
+		lead := "     "
+		if i == 0 {
+			lead = "next "
+		}
+		fmt.Fprintf(b, "        %s%s\n", lead, at.Format("Mon 2006-01-02 15:04:05 MST"))
+	}
 }
 
 // sizeable is the size from which a plan says what makes a bundle large.

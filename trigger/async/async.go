@@ -109,6 +109,7 @@ func (c *Calls) cycle(ctx context.Context, r *Request, body []byte) error {
 	if err := c.cfg.Dead.Add(ctx, letter); err != nil {
 		return err
 	}
+	c.cfg.Logger.Warn("functions call each other in a cycle, which is stopped", "app", r.App, "function", r.Function, "trace", r.Trace.ID, "dead_letter", letter.ID)
 	return mayfly.Errorf(mayfly.Invalid, "call "+string(r.Function), "the event came through more than %d functions: they call each other in a cycle; it is kept as dead letter %s", mayfly.MaxHops, letter.ID)
 }
 

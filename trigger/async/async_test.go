@@ -251,6 +251,28 @@ func TestSlowFunctionHoldsItselfOnly(t *testing.T) {
 	}
 }
 
+// A call that waits for its function's capacity is not running, and becomes too
+// old where it waits.
+func TestWaitsForCapacity(t *testing.T) {
+	release := make(chan struct{})
+	one := &mayfly.Function{Concurrency: mayfly.Concurrency{Max: 1}, Retry: &mayfly.Retry{MaxAge: mayfly.Duration(50 * time.Millisecond)}}
+	r := start(t, t.TempDir(), functions{"f": one}, func(context.Context, *trigger.Call) ([]byte, error) {
+		<-release
+		return nil, nil
+	})
+	first := r.enqueue(t, "f", `1`)
+	r.await(t, first, Running)
+	second := r.enqueue(t, "f", `2`)
+	time.Sleep(60 * time.Millisecond) // older than it may be
+	r.await(t, second, Waiting)
+	close(release)
+	r.await(t, first, Succeeded)
+	letter, err := r.dead.Get(context.Background(), r.await(t, second, Dead).DeadLetter)
+	if err != nil || letter.Reason != event.DeadExpired {
+		t.Errorf("%+v, %v", letter, err)
+	}
+}
+
 func TestCancel(t *testing.T) {
 	started := make(chan struct{}, 1)
 	r := start(t, t.TempDir(), functions{"f": retries(1)}, func(ctx context.Context, c *trigger.Call) ([]byte, error) {

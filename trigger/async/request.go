@@ -49,9 +49,13 @@ func encode(r *Request) ([]byte, error) {
 	if len(event) == 0 {
 		event = []byte("null")
 	}
+	trace := r.Trace
+	if trace.ID == "" { // one for all attempts
+		trace = mayfly.NewTrace()
+	}
 	body, err := json.Marshal(stored{
 		App: r.App, Function: r.Function, Qualifier: r.Qualifier, Event: event, Trigger: r.Trigger, Route: r.Route,
-		Trace: r.Trace, Caller: r.Caller, HTTP: r.HTTP, Hops: r.Hops, Attempts: r.Attempts, MaxAge: r.MaxAge,
+		Trace: trace, Caller: r.Caller, HTTP: r.HTTP, Hops: r.Hops, Attempts: r.Attempts, MaxAge: r.MaxAge,
 	})
 	if err != nil {
 		return nil, mayfly.Errorf(mayfly.Invalid, "call "+string(r.Function), "the event is not JSON: %w", err)

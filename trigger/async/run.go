@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/mayfly-cloud/mayfly"
@@ -19,11 +20,22 @@ const lease = time.Minute
 func (c *Calls) worker(lane *event.Lane) *event.Worker {
 	return event.NewWorker(event.WorkerConfig{
 		Lane: lane, By: "an asynchronous call", Logger: c.cfg.Logger,
-		Settings: func() event.Settings { return event.Settings{Visibility: lease, Max: c.cfg.InFlight} },
+		Settings: func() event.Settings { return event.Settings{Visibility: lease, Max: c.most(lane.Name())} },
 		Handle: func(ctx context.Context, leases []*event.Lease) bool {
 			return c.call(ctx, leases[0])
 		},
 	})
+}
+
+// most is how many calls of a lane run at once: as many as its function can run,
+// so that what waits does so in the lane, where its age is seen.
+func (c *Calls) most(lane string) int {
+	app, fn, _ := strings.Cut(lane, "/")
+	spec, ok := c.cfg.Functions.Function(mayfly.AppName(app), mayfly.FunctionName(fn))
+	if !ok {
+		return c.cfg.InFlight
+	}
+	return min(c.cfg.InFlight, spec.Concurrency.Calls())
 }
 
 // call runs one call and settles what comes of it. It reports whether the

@@ -83,6 +83,15 @@ func (d *Driver) Check(_ *mayfly.Manifest, fn mayfly.FunctionName, t *mayfly.Tri
 	return nil
 }
 
+// Next are the first n firings of a trigger after a time, in its zone, for a plan.
+func (d *Driver) Next(t *mayfly.Trigger, after time.Time, n int) ([]time.Time, error) {
+	p, err := Parse(t)
+	if err != nil {
+		return nil, err
+	}
+	return p.Upcoming(after, n), nil
+}
+
 // Apply makes the schedules those of the bindings. A schedule that is new, or
 // whose times changed, counts from now on.
 func (d *Driver) Apply(ctx context.Context, all []trigger.Binding) error {

@@ -236,12 +236,3 @@ func later(a, b time.Time) time.Time {
 	}
 	return b
 }
-
-// Next is the first n firings of a trigger after a time, for a plan of a deploy.
-func Next(t *mayfly.Trigger, after time.Time, n int) ([]time.Time, error) {
-	p, err := Parse(t)
-	if err != nil {
-		return nil, err
-	}
-	return p.Upcoming(after, n), nil
-}

@@ -19,7 +19,7 @@ func at(s string) time.Time {
 // upcoming is the next n firings in UTC, "02 15:04:05".
 func upcoming(t *testing.T, trig mayfly.Trigger, after string, n int) string {
 	t.Helper()
-	times, err := Next(&trig, at(after), n)
+	times, err := New(Config{}).Next(&trig, at(after), n)
 	if err != nil {
 		t.Fatalf("%+v: %v", trig, err)
 	}

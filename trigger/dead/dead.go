@@ -110,7 +110,7 @@ type redriveInput struct {
 	Body  struct {
 		ID string `json:"id,omitempty" doc:"One dead letter; default all that the query chooses"`
 		To string `json:"to,omitempty" doc:"Another target: queue/NAME, topic/NAME or function/NAME; default where each came from"`
-	}
+	} `required:"false"`
 }
 
 type countOutput struct {

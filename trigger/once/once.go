@@ -169,7 +169,7 @@ type beginInput struct {
 	Body struct {
 		Lease string `json:"lease,omitempty" doc:"How long the work may take before another call may begin; default 1m"`
 		TTL   string `json:"ttl,omitempty" doc:"How long the result is kept; default 1d"`
-	}
+	} `required:"false"`
 }
 
 type beginOutput struct{ Body *Answer }

@@ -88,7 +88,7 @@ type receiveInput struct {
 		Max        int    `json:"max,omitempty" minimum:"0" maximum:"1000" doc:"Most messages; default 1"`
 		Wait       string `json:"wait,omitempty" doc:"Wait this long for the first; default 0s, at most 60s"`
 		Visibility string `json:"visibility,omitempty" doc:"Length of the lease; default the queue's"`
-	}
+	} `required:"false"`
 }
 
 type receiveOutput struct {

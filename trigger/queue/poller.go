@@ -129,7 +129,18 @@ func (p *poller) spec() mayfly.Queue {
 func (p *poller) settings() event.Settings {
 	b := p.get()
 	spec := withDefaults(b.Manifest.Queues[b.Trigger.Queue])
-	return event.Settings{Batch: max(1, b.Trigger.Batch), Window: b.Trigger.Window.D(), Visibility: spec.Visibility.D(), Max: b.Trigger.MaxCalls}
+	return event.Settings{Batch: max(1, b.Trigger.Batch), Window: b.Trigger.Window.D(), Visibility: spec.Visibility.D(), Max: mostCalls(&b)}
+}
+
+// mostCalls is how many calls of its function a binding makes at once: what the
+// trigger says, and no more than the function can run. What waits for it waits
+// in the queue, where it can be seen and is not leased.
+func mostCalls(b *trigger.Binding) int {
+	most := b.Spec.Concurrency.Calls()
+	if b.Trigger.MaxCalls > 0 {
+		most = min(most, b.Trigger.MaxCalls)
+	}
+	return most
 }
 
 // handle calls the function with a batch and settles each message.

@@ -195,6 +195,7 @@ func (d *Driver) cycle(ctx context.Context, app mayfly.AppName, name string, m *
 	if err := d.cfg.Dead.Add(ctx, letter); err != nil {
 		return err
 	}
+	d.cfg.Logger.Warn("functions send to each other in a cycle, which is stopped", "app", app, "queue", name, "sender", mayfly.CallerFrom(ctx).String(), "trace", m.Trace.ID, "dead_letter", letter.ID)
 	return mayfly.Errorf(mayfly.Invalid, "send to queue "+name, "the message came through more than %d functions: they send to each other in a cycle; it is kept as dead letter %s", mayfly.MaxHops, letter.ID)
 }
 

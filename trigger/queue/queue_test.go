@@ -335,6 +335,66 @@ func TestConcurrency(t *testing.T) {
 	}
 }
 
+// What a function cannot run now waits in the queue, where it is not leased and
+// says why.
+func TestWaitsForCapacity(t *testing.T) {
+	release := make(chan struct{})
+	m := app(&mayfly.Queue{}, mayfly.Trigger{})
+	m.Functions["fn"].Concurrency = mayfly.Concurrency{Max: 2}
+	r := start(t, "", triggertest.Deploy(m), func(context.Context, *trigger.Call) ([]byte, error) {
+		<-release
+		return nil, nil
+	})
+	for i := range 10 {
+		r.send("jobs", message(fmt.Sprint(i)))
+	}
+	triggertest.Until(t, "two calls run", func() bool {
+		info, err := r.Info("app", "jobs")
+		return err == nil && info.Running == 2 && info.Ready == 8
+	})
+	views, err := r.Peek(context.Background(), "app", "jobs", 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	waiting := 0
+	for _, v := range views {
+		if v.State == event.Available && strings.HasPrefix(v.Why, "no capacity: function fn has 2 calls in flight") {
+			waiting++
+		}
+	}
+	if waiting != 8 {
+		t.Errorf("%d say that they wait for capacity: %+v", waiting, views)
+	}
+	close(release)
+	r.empty("jobs")
+}
+
+// A message that fails poisons its key, which those behind it say.
+func TestPoisonedKeySaysSo(t *testing.T) {
+	m := app(&mayfly.Queue{OrderBy: "k", Backoff: "1h"}, mayfly.Trigger{})
+	r := start(t, "", triggertest.Deploy(m), func(_ context.Context, c *trigger.Call) ([]byte, error) {
+		if strings.Contains(string(c.Event), "bad") {
+			return nil, &mayfly.FunctionError{Message: "no"}
+		}
+		return nil, nil
+	})
+	bad := r.send("jobs", message(`{"k":1,"bad":1}`))[0].ID
+	triggertest.Until(t, "it fails", func() bool {
+		info, err := r.Info("app", "jobs")
+		return err == nil && info.Failing == 1
+	})
+	behind := r.send("jobs", message(`{"k":1}`))[0].ID
+	r.send("jobs", message(`{"k":2}`))
+	triggertest.Until(t, "the other key goes on", func() bool {
+		info, err := r.Info("app", "jobs")
+		return err == nil && info.Messages == 2 && info.Blocked == 1
+	})
+	v, err := r.Find(context.Background(), "app", "jobs", behind)
+	if err != nil || v.State != event.Behind || !strings.HasPrefix(v.Why, "poisoned: behind message "+bad+` of the key "1", which failed once and is tried again at `) {
+		t.Errorf("%+v, %v", v, err)
+	}
+}
+
 // A deploy changes batch sizes, and removes and adds consumers.
 func TestApply(t *testing.T) {
 	m := app(&mayfly.Queue{}, mayfly.Trigger{})

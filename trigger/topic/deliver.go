@@ -106,7 +106,7 @@ func (s *subscription) settings() event.Settings {
 	if s.hook != nil {
 		return event.Settings{Max: hookCalls}
 	}
-	return event.Settings{Batch: max(1, s.binding.Trigger.Batch)}
+	return event.Settings{Batch: max(1, s.binding.Trigger.Batch), Max: s.binding.Spec.Concurrency.Calls()}
 }
 
 // wants reports whether a subscription takes an event, which decode decodes.

@@ -277,6 +277,7 @@ func (d *Driver) cycle(ctx context.Context, entries []*event.Published) error {
 			return err
 		}
 		last = letter.ID
+		d.cfg.Logger.Warn("functions publish to each other in a cycle, which is stopped", "app", e.App, "topic", e.Topic, "publisher", mayfly.CallerFrom(ctx).String(), "trace", letter.Trace.ID, "dead_letter", letter.ID)
 	}
 	return mayfly.Errorf(mayfly.Invalid, "publish", "the event came through more than %d functions: they publish to each other in a cycle; it is kept as dead letter %s", mayfly.MaxHops, last)
 }
