@@ -74,6 +74,7 @@ type Database struct {
 	MigrationFiles map[string]string `json:"migration_files,omitempty"`   // the folder's content, filled at load; not a key of the file
 	DSN            string            `json:"dsn,omitempty"`               // postgres: the name of a secret that holds it
 	Pool           int               `json:"pool,omitempty"`              // connections; default 20
+	MaxLag         Bytes             `json:"max_lag,omitempty"`           // postgres: write-ahead log that the server may keep for table triggers; default 1GiB
 	Timeout        Duration          `json:"statement_timeout,omitempty"` // default 30s
 	Quota          Bytes             `json:"quota,omitempty"`             // of the data; 0: none
 }

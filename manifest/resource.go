@@ -71,6 +71,9 @@ func (v *validation) database(at, name string, db *mayfly.Database) {
 	case db.DSN != "" && !envName.MatchString(db.DSN):
 		v.add(at+".dsn", "is the name of a secret, not the connection string itself; store it with: mayfly secret set NAME")
 	}
+	if !postgres && db.MaxLag != 0 {
+		v.add(at+".max_lag", "is for engine: postgres; remove it or set the engine")
+	}
 	if db.Pool < 0 || db.Pool > 1000 {
 		v.add(at+".pool", "%d is outside 1 to 1000", db.Pool)
 	}

@@ -50,28 +50,84 @@ func newSQLCmd(g *globals) *cobra.Command {
 	}
 	cmd.Flags().StringVarP(&execute, "execute", "e", "", "run one statement")
 	cmd.Flags().StringVarP(&file, "file", "f", "", "run the statements of a file")
-	cmd.AddCommand(newSQLBackupCmd(g))
+	cmd.AddCommand(newSQLBackupCmd(g), newSQLRestartCmd(g))
 	return cmd
+}
+
+// databaseInfo is what the API says of a database, where people read it.
+type databaseInfo struct {
+	Database    string `json:"database"`
+	Engine      string `json:"engine"`
+	Bytes       int64  `json:"bytes"`
+	Reads       int64  `json:"reads"`
+	Writes      int64  `json:"writes"`
+	Waits       int64  `json:"waits"`
+	Refused     int64  `json:"refused"`
+	Longest     int64  `json:"longest_wait_ms"`
+	Connections int    `json:"connections"`
+	Pool        int    `json:"pool"`
+	Changes     *struct {
+		State    string   `json:"state"`
+		Lag      int64    `json:"lag_bytes"`
+		Error    string   `json:"error"`
+		Missing  []string `json:"missing"`
+		Warnings []string `json:"warnings"`
+	} `json:"changes"`
 }
 
 func listDatabases(cmd *cobra.Command, g *globals) error {
 	var out struct {
-		Databases []struct {
-			Database string `json:"database"`
-			Engine   string `json:"engine"`
-			Bytes    int64  `json:"bytes"`
-			Reads    int64  `json:"reads"`
-			Writes   int64  `json:"writes"`
-			Longest  int64  `json:"longest_wait_ms"`
-		} `json:"databases"`
+		Databases []databaseInfo `json:"databases"`
 	}
 	return g.appRaw(cmd.Context(), http.MethodGet, "/databases", nil, &out, func(w io.Writer) {
 		var rows [][]string
-		for _, d := range out.Databases {
-			rows = append(rows, []string{d.Database, d.Engine, mayfly.Bytes(d.Bytes).String(), strconv.FormatInt(d.Reads, 10), strconv.FormatInt(d.Writes, 10), fmt.Sprint(d.Longest, "ms")})
+		for i := range out.Databases {
+			rows = append(rows, out.Databases[i].cells())
 		}
-		table(w, "DATABASE\tENGINE\tSIZE\tREADS\tWRITES\tLONGEST WAIT", rows)
+		table(w, "DATABASE\tENGINE\tSIZE\tREADS\tWRITES\tWAITED\tREFUSED\tLONGEST WAIT\tCONNECTIONS\tEVENTS", rows)
+		for i := range out.Databases {
+			out.Databases[i].remarks(w)
+		}
 	})
+}
+
+func (d *databaseInfo) cells() []string {
+	size, connections, events := "-", "-", "-"
+	if d.Engine == "postgres" {
+		connections = fmt.Sprintf("%d of %d", d.Connections, d.Pool)
+	} else {
+		size = mayfly.Bytes(d.Bytes).String()
+	}
+	if d.Changes != nil {
+		events = d.Changes.State
+	}
+	count := func(n int64) string { return strconv.FormatInt(n, 10) }
+	return []string{d.Database, d.Engine, size, count(d.Reads), count(d.Writes), count(d.Waits), count(d.Refused), fmt.Sprint(d.Longest, "ms"), connections, events}
+}
+
+// remarks are what is wrong with a database's events.
+func (d *databaseInfo) remarks(w io.Writer) {
+	if d.Changes == nil {
+		return
+	}
+	say := func(format string, args ...any) { fmt.Fprintf(w, "\n"+d.Database+": "+format+"\n", args...) }
+	if d.Changes.Error != "" {
+		say("%s", d.Changes.Error)
+	}
+	for _, name := range d.Changes.Missing {
+		say("functions listen to table %s, which is not there", name)
+	}
+	for _, warning := range d.Changes.Warnings {
+		say("%s", warning)
+	}
+}
+
+func newSQLRestartCmd(g *globals) *cobra.Command {
+	return &cobra.Command{Use: "restart DATABASE", Short: "Tell of PostgreSQL's changes from now on, after some were lost", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		return g.appRaw(cmd.Context(), http.MethodPost, "/databases/"+url.PathEscape(args[0])+"/changes/restart", nil, nil, func(w io.Writer) {
+			fmt.Fprintf(w, "events of database %s begin with what is committed from now on\n", args[0])
+		})
+	}}
 }
 
 func newSQLBackupCmd(g *globals) *cobra.Command {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -42,7 +43,17 @@ func (d *Driver) Apply(ctx context.Context, apps []*mayfly.Manifest) error {
 			delete(d.servers, key)
 		}
 	}
+	var unfollowed []*capture
+	for key, c := range d.captures {
+		if !wanted["postgres "+key] {
+			unfollowed = append(unfollowed, c)
+			delete(d.captures, key)
+		}
+	}
 	d.mu.Unlock()
+	for _, c := range unfollowed {
+		d.abandon(ctx, c)
+	}
 	for _, p := range left {
 		p.pool.Close()
 	}
@@ -55,11 +66,7 @@ func (d *Driver) Apply(ctx context.Context, apps []*mayfly.Manifest) error {
 
 func (d *Driver) applyOne(ctx context.Context, m *mayfly.Manifest, name string, spec *mayfly.Database) error {
 	if spec.Engine == "postgres" {
-		p, err := d.connect(ctx, m.App, name, spec)
-		if err != nil {
-			return err
-		}
-		return p.migrate(ctx, spec.MigrationFiles)
+		return d.applyPostgres(ctx, m, name, spec)
 	}
 	db, err := d.ensure(ctx, m.App, name, spec)
 	if err != nil {
@@ -69,6 +76,72 @@ func (d *Driver) applyOne(ctx context.Context, m *mayfly.Manifest, name string, 
 		return err
 	}
 	return db.listen(ctx, listened(m, name))
+}
+
+// applyPostgres connects, migrates, and follows what functions listen to. What
+// is in the log already is told even where the server does not answer.
+func (d *Driver) applyPostgres(ctx context.Context, m *mayfly.Manifest, name string, spec *mayfly.Database) error {
+	p, err := d.connect(ctx, m.App, name, spec)
+	if err != nil {
+		return err
+	}
+	tables := listened(m, name)
+	c := d.capture(m.App, name)
+	if _, err := os.Stat(d.journal(m.App, name)); c == nil && (len(tables) > 0 || err == nil) {
+		if c, err = d.addCapture(ctx, m.App, name); err != nil {
+			return err
+		}
+	}
+	if c == nil {
+		return p.migrate(ctx, spec.MigrationFiles)
+	}
+	p.schemaChanged.Store(c)
+	c.aim(p, tables, spec.MaxLag)
+	if err := p.migrate(ctx, spec.MigrationFiles); err != nil {
+		return err
+	}
+	err = c.ensure(ctx)
+	c.poke()
+	select {
+	case d.moved <- struct{}{}:
+	default:
+	}
+	if errors.As(err, new(*lostError)) {
+		c.note(err) // it stays so until it is restarted, and keeps nobody from a deploy
+		return nil
+	}
+	return err
+}
+
+func (d *Driver) addCapture(ctx context.Context, app mayfly.AppName, name string) (*capture, error) {
+	c, err := d.openCapture(ctx, app, name)
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		c.stop()
+		return nil, mayfly.Errorf(mayfly.Unavailable, "open database", "the node is closing")
+	}
+	d.captures[string(app)+"/"+name] = c
+	return c, nil
+}
+
+// abandon takes down what a capture made on a server that no app declares any
+// more.
+func (d *Driver) abandon(ctx context.Context, c *capture) {
+	c.mu.Lock()
+	server, limit := c.server, c.limit
+	c.mu.Unlock()
+	c.aim(server, nil, limit)
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	if err := c.ensure(ctx); err != nil {
+		d.cfg.Log.Error("a PostgreSQL server keeps what table triggers made there; drop it by hand, else its disk fills",
+			"app", c.app, "database", c.name, "slot", c.slot, "run", "SELECT pg_drop_replication_slot('"+c.slot+"'); DROP PUBLICATION "+c.slot, "error", err)
+	}
+	c.stop()
 }
 
 func (d *Driver) ensure(ctx context.Context, app mayfly.AppName, name string, spec *mayfly.Database) (*database, error) {

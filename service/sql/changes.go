@@ -7,9 +7,13 @@ import (
 	"github.com/mayfly-cloud/mayfly/service"
 )
 
+// must is the database that has the change log of a declared one.
 func (d *Driver) must(app mayfly.AppName, name string) (*database, error) {
 	if db := d.database(app, name); db != nil {
 		return db, nil
+	}
+	if c := d.capture(app, name); c != nil {
+		return c.log, nil
 	}
 	return nil, mayfly.Errorf(mayfly.NotFound, "read changes", "app %s declares no database %q", app, name)
 }

@@ -37,8 +37,8 @@ func (d *Driver) checkOne(app mayfly.AppName, name string, spec *mayfly.Database
 	}
 	switch spec.Engine {
 	case "", "sqlite":
-		if spec.DSN != "" || spec.Pool != 0 {
-			return mayfly.Errorf(mayfly.Invalid, "", "dsn and pool are not for sqlite, which is a file of this node")
+		if spec.DSN != "" || spec.Pool != 0 || spec.MaxLag != 0 {
+			return mayfly.Errorf(mayfly.Invalid, "", "dsn, pool and max_lag are not for sqlite, which is a file of this node")
 		}
 	case "postgres":
 		if err := d.checkPostgres(spec); err != nil {

@@ -63,6 +63,8 @@ type Info struct {
 
 	Connections int `json:"connections,omitempty" doc:"PostgreSQL: open ones"`
 	Pool        int `json:"pool,omitempty" doc:"PostgreSQL: most of them"`
+
+	Changes *Capture `json:"changes,omitempty" doc:"PostgreSQL: how the changes are followed that functions listen to"`
 }
 
 type listOutput struct {
@@ -85,6 +87,7 @@ func (d *Driver) Register(api huma.API) {
 		huma.Register(api, op("hrana-"+v+"-pipeline", http.MethodPost, "/{database}/"+v+"/pipeline", "Hrana "+v+": run requests on a stream"), d.runPipeline)
 	}
 	huma.Register(api, op("neon-sql", http.MethodPost, "/{database}/sql", "PostgreSQL: one statement, or several as a transaction, as @neondatabase/serverless says it"), d.neon)
+	huma.Register(api, op("restart-table-events", http.MethodPost, "/{database}/changes/restart", "PostgreSQL: after changes were lost, tell those from now on"), d.restart)
 	huma.Register(api, op("backup-database", http.MethodGet, "/{database}/backup", "A consistent copy of the file, while it is in use"), d.backup)
 }
 
@@ -250,6 +253,18 @@ func argument(v any) (Value, error) {
 	return string(b), err
 }
 
+func (d *Driver) restart(ctx context.Context, in *Path) (*struct{}, error) {
+	app := mayfly.AppName(in.App)
+	if err := d.cfg.Authz.Authorize(ctx, mayfly.CallerFrom(ctx), app, service.Write, service.KindDatabase, in.Database); err != nil {
+		return nil, err
+	}
+	c := d.capture(app, in.Database)
+	if c == nil || !c.follows() {
+		return nil, mayfly.Errorf(mayfly.NotFound, "restart table events", "no function of app %s listens to tables of a PostgreSQL database %q", app, in.Database)
+	}
+	return nil, c.restart(ctx)
+}
+
 func (d *Driver) list(ctx context.Context, in *struct {
 	App string `path:"app"`
 }) (*listOutput, error) {
@@ -268,7 +283,12 @@ func (d *Driver) list(ctx context.Context, in *struct {
 	}
 	for _, p := range d.servers {
 		if p.app == app {
-			out.Body.Databases = append(out.Body.Databases, p.info())
+			i := p.info()
+			if c := d.captures[string(app)+"/"+p.name]; c != nil && c.follows() {
+				s := c.status()
+				i.Changes = &s
+			}
+			out.Body.Databases = append(out.Body.Databases, i)
 		}
 	}
 	slices.SortFunc(out.Body.Databases, func(a, b Info) int { return strings.Compare(a.Database, b.Database) })

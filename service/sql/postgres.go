@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -31,6 +32,8 @@ type postgres struct {
 	pool  *pgxpool.Pool
 	gate  *gate
 	stats stats
+
+	schemaChanged atomic.Pointer[capture] // follows tables that a statement may have made; nil: nobody does
 }
 
 func openPostgres(dsn string, size int, limit time.Duration) (*postgres, error) {
@@ -67,6 +70,21 @@ func (p *postgres) use(ctx context.Context, write bool, fn func(*pgconn.PgConn) 
 		return err
 	}
 	defer p.gate.leave()
+	return p.with(ctx, fn)
+}
+
+// lend runs fn with a connection for the platform, which the statistics leave
+// out.
+func (p *postgres) lend(ctx context.Context, fn func(*pgconn.PgConn) error) error {
+	if err := p.gate.enter(ctx, "platform", p.wait); err != nil {
+		return err
+	}
+	defer p.gate.leave()
+	return p.with(ctx, fn)
+}
+
+// with runs fn with a connection; the caller is in the gate.
+func (p *postgres) with(ctx context.Context, fn func(*pgconn.PgConn) error) error {
 	wait, cancel := context.WithTimeout(ctx, p.wait)
 	c, err := p.pool.Acquire(wait)
 	cancel()
@@ -125,7 +143,26 @@ func (p *postgres) once(ctx context.Context, q *pgQuery, write bool) (r *pgResul
 		r, err = pgRun(ctx, c, q)
 		return err
 	})
+	p.follow(ctx, err, *q)
 	return r, err
+}
+
+// follow looks for tables that functions listen to, where statements may have
+// made them: what is written to them next is told.
+func (p *postgres) follow(ctx context.Context, err error, queries ...pgQuery) {
+	c := p.schemaChanged.Load()
+	if err != nil || c == nil {
+		return
+	}
+	for i := range queries {
+		switch verb(queries[i].Query) {
+		case "CREATE", "ALTER", "DROP":
+			if err := c.ensure(ctx); err != nil {
+				c.logger.Warn("a table that was made is not followed yet", "app", c.app, "database", c.name, "error", err)
+			}
+			return
+		}
+	}
 }
 
 // transaction runs statements in one transaction of a mode, all or none.
@@ -153,6 +190,7 @@ func (p *postgres) transaction(ctx context.Context, queries []pgQuery, mode stri
 		_, err := c.Exec(ctx, "COMMIT").ReadAll()
 		return pgProblem(ctx, err)
 	})
+	p.follow(ctx, err, queries...)
 	return results, err
 }
 

@@ -5,104 +5,17 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/service/sql/sqltest"
 )
-
-// startPostgres runs a server on a unix socket, where the machine has one
-// installed, and returns its DSN. As root it runs as the user postgres or
-// nobody: PostgreSQL refuses root.
-func startPostgres(t *testing.T) string {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("starts a PostgreSQL server")
-	}
-	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
-	if len(found) == 0 {
-		if path, err := exec.LookPath("initdb"); err == nil {
-			found = []string{path}
-		}
-	}
-	if len(found) == 0 {
-		t.Skip("PostgreSQL is not installed")
-	}
-	bin := filepath.Dir(found[len(found)-1])
-	dir, err := os.MkdirTemp("", "pg") // short: a socket's path has 108 bytes at most
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	attr := &syscall.SysProcAttr{}
-	if os.Getuid() == 0 {
-		attr.Credential = unprivileged(t, dir)
-	}
-	run := func(name string, args ...string) *exec.Cmd {
-		cmd := exec.Command(filepath.Join(bin, name), args...)
-		cmd.Dir, cmd.SysProcAttr = dir, attr
-		cmd.Env = []string{"PATH=/usr/bin:/bin", "LC_ALL=C", "HOME=" + dir}
-		return cmd
-	}
-	data := filepath.Join(dir, "data")
-	if out, err := run("initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync").CombinedOutput(); err != nil {
-		t.Skipf("PostgreSQL cannot be set up here: %v\n%.500s", err, out)
-	}
-	server := run("postgres", "-D", data, "-k", dir, "-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=60")
-	log, err := os.Create(filepath.Join(dir, "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	server.Stdout, server.Stderr = log, log
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = server.Process.Signal(syscall.SIGINT) // fast shutdown
-		_ = server.Wait()
-		_ = log.Close()
-	})
-	dsn := "host=" + dir + " user=postgres dbname=postgres"
-	for end := time.Now().Add(60 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		c, err := pgconn.Connect(t.Context(), dsn)
-		if err == nil {
-			_ = c.Close(t.Context())
-			return dsn
-		}
-		if time.Now().After(end) {
-			text, _ := os.ReadFile(log.Name())
-			t.Fatalf("PostgreSQL does not answer: %v\n%s", err, text)
-		}
-	}
-}
-
-func unprivileged(t *testing.T, dir string) *syscall.Credential {
-	t.Helper()
-	for _, name := range []string{"postgres", "nobody"} {
-		u, err := user.Lookup(name)
-		if err != nil {
-			continue
-		}
-		uid, _ := strconv.Atoi(u.Uid)
-		gid, _ := strconv.Atoi(u.Gid)
-		if err := os.Chown(dir, uid, gid); err != nil {
-			t.Fatal(err)
-		}
-		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-	}
-	t.Skip("there is no user to run PostgreSQL as")
-	return nil
-}
 
 type fixedSecrets map[string]string
 
@@ -128,7 +41,7 @@ func pgQueries(texts ...string) (out []pgQuery) {
 }
 
 func TestPostgres(t *testing.T) {
-	dsn := startPostgres(t)
+	dsn := sqltest.Postgres(t)
 	migrations := map[string]string{"1_t.sql": "create table t (id int primary key, v text); insert into t values (1, 'a');"}
 	d := open(t, pgApp(migrations), func(c *Config) { c.Secrets = fixedSecrets{"DSN": dsn} })
 	p := d.postgres("a", "main")
@@ -238,6 +151,7 @@ func TestPostgres(t *testing.T) {
 		checkReadOnly(t, serve(t, d)+"query", "set transaction read write", "commit", "create table u (x int)", "select set_config('transaction_read_only', 'off', true)", "copy t to '/tmp/x'",
 			"copy (select 1) to program 'true'", "do $$ begin execute 'copy t to ''/tmp/x'' '; end $$")
 	})
+	t.Run("no logical replication", func(t *testing.T) { cannotFollow(t, dsn, "wal_level") })
 	t.Run("plain query", func(t *testing.T) {
 		status, out := post(t, serve(t, d)+"query", `{"sql":"select $1::int + 1, $2::text, $3::text","args":[1, null, "x"]}`)
 		if status != 200 || fmt.Sprint(out["rows"]) != "[[2 <nil> x]]" {

@@ -24,6 +24,7 @@ type Config struct {
 	Wait    time.Duration                             // for a connection; default 10 s
 	Idle    time.Duration                             // of a transaction between two requests; default 10 s
 	Longest time.Duration                             // a transaction may last; default 60 s
+	Watch   time.Duration                             // between looks at what PostgreSQL keeps for table triggers; default 10 s
 	Log     *slog.Logger                              // default: discards
 }
 
@@ -37,6 +38,9 @@ func (c Config) WithDefaults() Config {
 	}
 	if c.Longest == 0 {
 		c.Longest = time.Minute
+	}
+	if c.Watch == 0 {
+		c.Watch = 10 * time.Second
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -53,10 +57,12 @@ type Secrets interface {
 type Driver struct {
 	cfg     Config
 	streams streams
+	moved   chan struct{} // holds a token when there may be new captures to run
 
 	mu        sync.RWMutex
 	databases map[string]*database // guarded by mu; by "app/name"
 	servers   map[string]*postgres // guarded by mu; by "app/name"
+	captures  map[string]*capture  // guarded by mu; of servers whose changes functions listen to
 	closed    bool                 // guarded by mu
 }
 
@@ -67,7 +73,7 @@ var (
 
 // New makes the service; it opens a database when an app declares it.
 func New(cfg Config) *Driver {
-	d := &Driver{cfg: cfg.WithDefaults(), databases: map[string]*database{}, servers: map[string]*postgres{}}
+	d := &Driver{cfg: cfg.WithDefaults(), moved: make(chan struct{}, 1), databases: map[string]*database{}, servers: map[string]*postgres{}, captures: map[string]*capture{}}
 	d.streams.init(d.cfg)
 	return d
 }
@@ -101,17 +107,36 @@ func (d *Driver) postgres(app mayfly.AppName, name string) *postgres {
 	return d.servers[string(app)+"/"+name]
 }
 
-// Run rolls back transactions that are idle or too old, until ctx ends.
+// Run rolls back transactions that are idle or too old, and follows the changes
+// of PostgreSQL databases, until ctx ends.
 func (d *Driver) Run(ctx context.Context) error {
 	defer d.close()
+	var group sync.WaitGroup
+	defer group.Wait()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
+		d.runCaptures(ctx, &group)
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-d.moved:
 		case <-tick.C:
 			d.streams.sweep(time.Now())
+		}
+	}
+}
+
+// runCaptures starts those that do not run yet.
+func (d *Driver) runCaptures(ctx context.Context, group *sync.WaitGroup) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, c := range d.captures {
+		if c.ended == nil {
+			var own context.Context
+			own, c.cancel = context.WithCancel(ctx)
+			c.ended = make(chan struct{})
+			group.Go(func() { c.run(own) })
 		}
 	}
 }
@@ -123,7 +148,12 @@ func (d *Driver) close() {
 	d.databases = map[string]*database{}
 	servers := d.servers
 	d.servers = map[string]*postgres{}
+	captures := d.captures
+	d.captures = map[string]*capture{}
 	d.mu.Unlock()
+	for _, c := range captures {
+		c.stop()
+	}
 	for _, p := range servers {
 		p.pool.Close()
 	}

@@ -73,19 +73,15 @@ func New(cfg Config) *Driver {
 // Kind is the trigger's kind.
 func (d *Driver) Kind() mayfly.TriggerKind { return mayfly.TriggerTable }
 
-// Check wants DATABASE.TABLE of a declared SQLite database, and known events.
+// Check wants DATABASE.TABLE of a declared database, and known events.
 func (d *Driver) Check(m *mayfly.Manifest, fn mayfly.FunctionName, t *mayfly.Trigger) error {
 	op := fmt.Sprintf("functions.%s.on: table %s", fn, t.Table)
 	database, table, ok := strings.Cut(t.Table, ".")
 	if !ok || table == "" || strings.HasPrefix(strings.ToLower(table), "_mayfly_") || strings.HasPrefix(strings.ToLower(table), "sqlite_") {
 		return mayfly.Errorf(mayfly.Invalid, op, "write it as DATABASE.TABLE, such as main.orders")
 	}
-	spec, ok := m.Databases[database]
-	if !ok {
+	if _, ok := m.Databases[database]; !ok {
 		return mayfly.Errorf(mayfly.Invalid, op, "the app declares no database %q; add it under databases:", database)
-	}
-	if spec != nil && spec.Engine != "" && spec.Engine != "sqlite" {
-		return mayfly.Errorf(mayfly.Invalid, op, "changes are delivered from sqlite databases, and %s is %s", database, spec.Engine)
 	}
 	if t.Batch < 0 || t.Batch > maxBatch {
 		return mayfly.Errorf(mayfly.Invalid, op, "batch must be between 1 and %d", maxBatch)

@@ -243,7 +243,7 @@ func TestCheck(t *testing.T) {
 		{mayfly.Trigger{Table: "main"}, false},
 		{mayfly.Trigger{Table: "main."}, false},
 		{mayfly.Trigger{Table: "gone.t"}, false},
-		{mayfly.Trigger{Table: "pg.t"}, false},
+		{mayfly.Trigger{Table: "pg.audit.t"}, true},
 		{mayfly.Trigger{Table: "main._mayfly_changes"}, false},
 		{mayfly.Trigger{Table: "main.t", Events: []string{"created"}}, false},
 		{mayfly.Trigger{Table: "main.t", Batch: 5000}, false},
