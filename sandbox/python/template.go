@@ -3,6 +3,7 @@ package python
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"sync"
 	"time"
 
@@ -31,9 +32,9 @@ type templates struct {
 	wg     sync.WaitGroup
 
 	mu     sync.Mutex
-	closed bool                       // guarded by mu
-	all    map[string]*template       // guarded by mu; by version and environment
-	live   map[*frame.Worker]struct{} // guarded by mu; their processes, those of dropped ones too
+	closed bool                   // guarded by mu
+	all    map[string]*template   // guarded by mu; by version and environment
+	live   map[*template]struct{} // guarded by mu; those with a process, dropped ones too
 }
 
 // A template is one version's.
@@ -43,8 +44,8 @@ type template struct {
 	built   chan struct{} // closed when building is over
 	worker  *frame.Worker // set before built is closed; nil where refused
 	process *process.Process
-	cells   *frame.Stock[hollow] // for its next children; nil where refused
-	err     error                // why not, where the code failed
+	ready   *frame.Stock[*frame.Worker] // children that wait; nil where refused
+	err     error                       // why not, where the code failed
 
 	// guarded by templates.mu
 	children int
@@ -61,7 +62,7 @@ const (
 )
 
 func newTemplates(d *Driver) *templates {
-	t := &templates{driver: d, all: map[string]*template{}, live: map[*frame.Worker]struct{}{}}
+	t := &templates{driver: d, all: map[string]*template{}, live: map[*template]struct{}{}}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	return t
 }
@@ -152,23 +153,29 @@ func (t *templates) drop(tpl *template) {
 	delete(t.all, tpl.key)
 	tpl.dropped = true
 	if tpl.children == 0 && isClosed(tpl.built) && tpl.worker != nil {
-		t.wg.Go(tpl.worker.End)
+		t.wg.Go(tpl.end)
 	}
+}
+
+// end ends a template's process, after the children that wait.
+func (tpl *template) end() {
+	tpl.ready.Close()
+	tpl.worker.End()
 }
 
 // make starts the template of a claimed version.
 func (t *templates) make(ctx context.Context, tpl *template, spec *sandbox.Spec) {
 	w, p, err := t.start(ctx, spec)
-	if w != nil {
-		tpl.cells = cells(p, spec, t.driver.cfg)
-	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	tpl.worker, tpl.process, tpl.err = w, p, err
+	if w != nil {
+		tpl.ready = t.ahead(tpl, spec)
+		t.live[tpl] = struct{}{}
+	}
 	close(tpl.built)
 	if w != nil {
-		t.live[w] = struct{}{}
-		tpl.cells.Open()
+		tpl.ready.Open()
 		t.wg.Go(func() { t.follow(tpl) })
 	}
 	if err != nil || t.closed || tpl.dropped {
@@ -215,10 +222,10 @@ func (t *templates) start(ctx context.Context, spec *sandbox.Spec) (*frame.Worke
 // follow forgets a template that ended by itself.
 func (t *templates) follow(tpl *template) {
 	<-tpl.worker.Done()
-	tpl.cells.Close()
+	tpl.ready.Close()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.live, tpl.worker)
+	delete(t.live, tpl)
 	if t.all[tpl.key] == tpl {
 		delete(t.all, tpl.key)
 	}
@@ -279,36 +286,46 @@ func (t *templates) release(tpl *template) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if tpl.children--; tpl.children == 0 && tpl.dropped {
-		t.wg.Go(tpl.worker.End)
+		t.wg.Go(tpl.end)
 	}
 }
 
-// child forks one instance.
+// child makes one instance, of a child that waits where there is one.
 func (t *templates) child(ctx context.Context, tpl *template, spec *sandbox.Spec, out sandbox.Output) (*frame.Worker, error) {
 	asked := time.Now()
-	cell, ahead, done := tpl.cells.Take()
+	w, waited, done := tpl.ready.Take()
 	defer done()
-	if !ahead {
-		c, err := tpl.process.Hollow(ctx, frame.Assignment(spec))
-		if err != nil {
+	if waited {
+		err := t.load(ctx, w, spec, out, asked)
+		if err == nil {
+			return w, nil
+		}
+		var failed *mayfly.FunctionError
+		if ctx.Err() != nil || errors.As(err, &failed) && failed.Type != mayfly.ErrorTypeExit {
 			return nil, err
 		}
-		cell = hollow{c}
+		t.driver.cfg.Log.Info("a forked child ended while it waited", "app", spec.App, "function", spec.Function, "error", err)
 	}
-	w, err := tpl.worker.Fork(ctx, cell.Cell)
+	w, err := tpl.sprout(ctx, spec)
 	if err != nil {
-		cell.End()
 		return nil, err
 	}
+	if err := t.load(ctx, w, spec, out, asked); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// load makes a child an instance, and ends it where that fails.
+func (t *templates) load(ctx context.Context, w *frame.Worker, spec *sandbox.Spec, out sandbox.Output, asked time.Time) error {
 	s, err := t.driver.starter(ctx, spec)
 	if err == nil {
 		_, err = w.Load(ctx, spec, out, s.Order(w, spec), asked, true)
 	}
 	if err != nil {
 		w.End()
-		return nil, err
 	}
-	return w, nil
+	return err
 }
 
 // forget drops the version's templates.
@@ -327,8 +344,8 @@ func (t *templates) forget(spec *sandbox.Spec) {
 func (t *templates) close() {
 	t.mu.Lock()
 	t.closed = true
-	for w := range t.live {
-		t.wg.Go(w.End)
+	for tpl := range t.live {
+		t.wg.Go(tpl.end)
 	}
 	t.mu.Unlock()
 	t.cancel()

@@ -3,11 +3,13 @@ package python_test
 import (
 	"context"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/sandbox"
@@ -220,6 +222,39 @@ func TestTemplateThatDied(t *testing.T) {
 	instance(t, d, spec).event("{}") // afresh, or from a new template
 }
 
+// TestWaitingChildThatDied: another takes its place, and the template stays.
+func TestWaitingChildThatDied(t *testing.T) {
+	d := walled(t, -1)
+	spec := forkable(t, counted)
+	if err := d.Prepare(within(t), spec); err != nil {
+		t.Fatal(err)
+	}
+	f := instance(t, d, spec)
+	before := f.event("{}")
+	template := parent(t, f.inst.Info().PID)
+	if template == "" {
+		t.Skip("the template cannot be found")
+	}
+	for until := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatal("no child is forked ahead")
+		}
+		waiting := slices.DeleteFunc(grandchildren(t, template), func(pid int) bool { return pid == f.inst.Info().PID })
+		if len(waiting) == 0 {
+			continue
+		}
+		for _, pid := range waiting {
+			_ = syscall.Kill(pid, syscall.SIGKILL) // one that has ended is as good
+		}
+		break
+	}
+	for range 2 {
+		if after := instance(t, d, spec).event("{}"); between(after, "loaded") != between(before, "loaded") {
+			t.Errorf("the module was loaded again: %s, %s", before, after)
+		}
+	}
+}
+
 // TestTemplatesInUse: what is only prepared takes no other's room.
 func TestTemplatesInUse(t *testing.T) {
 	l := launcher(t, process.WallsAuto)
@@ -272,6 +307,21 @@ func BenchmarkFork(b *testing.B) {
 		b.Fatal(err)
 	}
 	startLoop(b, d, spec)
+}
+
+// grandchildren are the programs of the cells within the cell of an init.
+func grandchildren(t *testing.T, init string) (pids []int) {
+	t.Helper()
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil && parent(t, pid) == init {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // parent is the process that is the init of pid's template's cell, "" where the
