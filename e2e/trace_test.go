@@ -36,6 +36,11 @@ functions:
     source: ./work
     handler: app.filed
     on: [{bucket: receipts, events: [created]}]
+  noted:
+    runtime: python
+    source: ./work
+    handler: app.noted
+    on: [{kv: done, events: [put]}]
 `
 
 // The code knows nothing of traces: it sends what anybody would.
@@ -83,11 +88,14 @@ def handler(event, context):
 
 def filed(event, context):
     print("filed " + event["Records"][0]["s3"]["object"]["key"])
+
+def noted(event, context):
+    print("noted " + event["Records"][0]["key"])
 `
 
 // TestOneTrace follows one request through gateway, Node, queue, a failed and a
-// second attempt in Python, KV and bucket, and the function that the bucket
-// calls: one trace with every hop, and the lines of each call in it.
+// second attempt in Python, KV and bucket, and the functions that these two call:
+// one trace with every hop, and the lines of each call in it.
 func TestOneTrace(t *testing.T) {
 	needs(t, "node", "python3")
 	n := start(t, t.TempDir(), "dev", app(t, map[string]string{"mayfly.yaml": traceManifest, "front/index.js": traceFront, "work/app.py": traceWork}))
@@ -96,7 +104,7 @@ func TestOneTrace(t *testing.T) {
 		t.Fatalf("order: %d %s", r.status, r.body)
 	}
 	v := n.trace(id, func(v *telemetry.TraceView) bool {
-		return len(v.Invocations) == 4 && len(v.Logs) >= 5 && has(v, "write bucket/receipts")
+		return len(v.Invocations) == 5 && len(v.Logs) >= 6 && has(v, "write bucket/receipts")
 	})
 	tree := treeOf(v)
 	t.Logf("the trace:\n%s", tree)
@@ -112,12 +120,13 @@ func TestOneTrace(t *testing.T) {
 		"POST /orders/{id} > front > send queue/jobs > receive queue/jobs > work (attempt 2) > put kv/done",
 		"POST /orders/{id} > front > send queue/jobs > receive queue/jobs > work (attempt 2) > write bucket/receipts",
 		"POST /orders/{id} > front > send queue/jobs > receive queue/jobs > work (attempt 2) > write bucket/receipts > receive function/filed > filed",
+		"POST /orders/{id} > front > send queue/jobs > receive queue/jobs > work (attempt 2) > put kv/done > receive function/noted > noted",
 	} {
 		if !slices.Contains(strings.Split(tree, "\n"), want) {
 			t.Errorf("the trace lacks %q", want)
 		}
 	}
-	for _, want := range []string{"front: order accepted", "work: order o7, attempt 1", "work: [ERROR] ValueError: not at the first attempt\nTraceback", "work: order o7, attempt 2", "filed: filed o7.txt"} {
+	for _, want := range []string{"front: order accepted", "work: order o7, attempt 1", "work: [ERROR] ValueError: not at the first attempt\nTraceback", "work: order o7, attempt 2", "filed: filed o7.txt", "noted: noted o7"} {
 		if !slices.ContainsFunc(v.Logs, func(l telemetry.LiftedLine) bool {
 			text := l.Text
 			if l.Message != "" {

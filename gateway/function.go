@@ -46,6 +46,8 @@ func (g *Gateway) event(w http.ResponseWriter, r *http.Request, req *invoke.Requ
 		g.problem(w, err)
 		return
 	}
+	// API Gateway adds this header, and X-Ray's SDKs read it.
+	r.Header["X-Amzn-Trace-Id"] = []string{req.Trace.XRay()}
 	req.Event = appendEvent(make([]byte, 0, 1024+len(body)+len(body)/2), r, req.App, req.Route, req.ID, body)
 	var out shaped
 	req.Inspect = out.inspect

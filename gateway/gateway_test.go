@@ -88,7 +88,7 @@ func TestEventIsPayload2(t *testing.T) {
 	g := newGateway(t, inv, photos())
 	do(g, "POST", "http://photos.example.com:8080/photos/a%20b/thumbnail?x=1&x=2&y=%C3%A4", `{"k":"vä"}`,
 		"Content-Type", "application/json", "X-Two", "1", "X-Two", "2", "Cookie", "a=1; b=2", "User-Agent", "test",
-		"X-Forwarded-For", "10.0.0.1", "X-Forwarded-Proto", "https")
+		"X-Forwarded-For", "10.0.0.1", "X-Forwarded-Proto", "https", "X-Amzn-Trace-Id", "Root=1-00000001-000000000000000000000002;Parent=0000000000000003;Sampled=1")
 	var ev mayfly.HTTPRequest
 	if err := json.Unmarshal(inv.last.Event, &ev); err != nil {
 		t.Fatalf("%v in %s", err, inv.last.Event)
@@ -106,6 +106,8 @@ func TestEventIsPayload2(t *testing.T) {
 		{"forwarded for", ev.Headers["x-forwarded-for"], "192.0.2.1"},
 		{"forwarded port", ev.Headers["x-forwarded-port"], "8080"},
 		{"forwarded proto", ev.Headers["x-forwarded-proto"], "http"},
+		{"trace for X-Ray", ev.Headers["x-amzn-trace-id"], inv.last.Trace.XRay()},
+		{"trace", inv.last.Trace.ID, "00000001000000000000000000000002"},
 		{"cookies", strings.Join(ev.Cookies, "|"), "a=1|b=2"},
 		{"body", ev.Body, `{"k":"vä"}`},
 		{"method", ev.RequestContext.HTTP.Method, "POST"},

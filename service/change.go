@@ -53,5 +53,6 @@ type RowChange struct {
 	Table    string
 	Event    string // insert, update or delete
 	Time     time.Time
+	Trace    mayfly.Trace // of what caused it; the zero Trace where it is not known
 	Old, New []byte
 }

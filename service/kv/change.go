@@ -115,7 +115,8 @@ func (s *shard) deliverThese(ctx context.Context, seqs []uint64, sink func(conte
 			if !op.changed {
 				return nil
 			}
-			if err := sink(ctx, s.change(op)); err != nil {
+			cause, _ := mayfly.ParseTrace(op.cause, "") // none begins a trace
+			if err := sink(mayfly.WithTrace(ctx, cause), s.change(op)); err != nil {
 				return err
 			}
 			delivered = op.revision

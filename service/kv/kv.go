@@ -269,6 +269,9 @@ func (d *Driver) Commit(ctx context.Context, app mayfly.AppName, store string, o
 		return nil, err
 	}
 	t := &txn{store: spec.name, spec: spec, ops: ops}
+	if trace := mayfly.TraceFrom(ctx); trace.ID != "" {
+		t.cause = trace.Header()
+	}
 	if err := spec.shard.commit(ctx, t); err != nil {
 		return nil, err
 	}

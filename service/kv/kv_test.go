@@ -339,15 +339,16 @@ func TestChangesHaveBeforeAndAfter(t *testing.T) {
 	e := openEngine(t, t.TempDir())
 	var mu sync.Mutex
 	var got []service.KVChange
+	var causes []mayfly.Trace
 	broken := true
 	d := newDriver(t, e, func(c *Config) {
-		c.Changed = func(_ context.Context, change service.KVChange) error {
+		c.Changed = func(ctx context.Context, change service.KVChange) error {
 			mu.Lock()
 			defer mu.Unlock()
 			if broken && len(got) == 1 {
 				return errors.New("not now")
 			}
-			got = append(got, change)
+			got, causes = append(got, change), append(causes, mayfly.TraceFrom(ctx))
 			return nil
 		}
 	})
@@ -359,7 +360,8 @@ func TestChangesHaveBeforeAndAfter(t *testing.T) {
 	eventually(t, "the first change", seen(1))
 	put(t, d, "heard", "k", "two")
 	put(t, d, "s", "k", "unheard")
-	if _, err := d.Commit(t.Context(), "a", "heard", []Op{{Kind: Delete, Key: "k"}}); err != nil {
+	cause := mayfly.NewTrace()
+	if _, err := d.Commit(mayfly.WithTrace(t.Context(), cause), "a", "heard", []Op{{Kind: Delete, Key: "k"}}); err != nil {
 		t.Fatal(err)
 	}
 	mu.Lock()
@@ -376,6 +378,9 @@ func TestChangesHaveBeforeAndAfter(t *testing.T) {
 		if c := got[i]; c.Event+" "+text(c.Old)+" "+text(c.Value) != want || c.Key != "k" || c.Time.IsZero() {
 			t.Errorf("change %d: %+v", i, c)
 		}
+	}
+	if got := causes[2]; got.ID != cause.ID || got.Span != cause.Span || causes[1].ID != "" {
+		t.Errorf("the deletion goes on in %+v, not in %+v; the put before, which had no cause, in %+v", got, cause, causes[1])
 	}
 }
 
@@ -518,7 +523,7 @@ func TestKeyList(t *testing.T) {
 func FuzzDecodeRecord(f *testing.F) {
 	record := beginRecord(time.UnixMilli(5))
 	for _, op := range []operation{
-		{kind: opPut, changed: true, revision: 7, expires: 9, store: "a/s", key: "k", mime: "m", value: []byte("v"), old: []byte("o"), oldMIME: "n", oldRev: 3},
+		{kind: opPut, changed: true, revision: 7, expires: 9, store: "a/s", key: "k", mime: "m", value: []byte("v"), old: []byte("o"), oldMIME: "n", oldRev: 3, cause: "00-1-2-01"},
 		{kind: opDelete, revision: 8, store: "a/s", key: "k"}, {kind: opCursor, revision: 6},
 	} {
 		record = appendOp(record, &op)

@@ -30,8 +30,15 @@ type operation struct {
 	old      []byte // of a change: the value before
 	oldMIME  string
 	oldRev   uint64    // 0: there was none
+	cause    string    // of a change: the traceparent of the write; "" where none is known
 	time     time.Time // of the record; when it was committed
 }
+
+// Bits of an operation's first byte, beside its kind.
+const (
+	flagChanged = 0x80
+	flagCaused  = 0x40 // a change that has a cause
+)
 
 // recordVersion begins every record.
 const recordVersion = 1
@@ -43,7 +50,10 @@ var errRecord = errors.New("damaged record")
 func appendOp(b []byte, op *operation) []byte {
 	flags := byte(op.kind)
 	if op.changed {
-		flags |= 0x80
+		flags |= flagChanged
+		if op.cause != "" {
+			flags |= flagCaused
+		}
 	}
 	b = append(b, flags)
 	b = binary.AppendUvarint(b, op.revision)
@@ -61,6 +71,9 @@ func appendOp(b []byte, op *operation) []byte {
 		b = binary.AppendUvarint(b, op.oldRev)
 		b = appendText(b, op.oldMIME)
 		b = appendText(b, op.old)
+		if op.cause != "" {
+			b = appendText(b, op.cause)
+		}
 	}
 	return b
 }
@@ -106,8 +119,8 @@ type reader struct {
 func (r *reader) operation() (op operation) {
 	flags := r.b[0]
 	r.b = r.b[1:]
-	op.kind, op.changed = opKind(flags&0x7f), flags&0x80 != 0
-	if op.kind < opPut || op.kind > opCursor {
+	op.kind, op.changed = opKind(flags&^(flagChanged|flagCaused)), flags&flagChanged != 0
+	if op.kind < opPut || op.kind > opCursor || flags&flagCaused != 0 && !op.changed {
 		r.failed = true
 		return op
 	}
@@ -123,6 +136,9 @@ func (r *reader) operation() (op operation) {
 	if op.changed {
 		op.oldRev = r.number()
 		op.oldMIME, op.old = string(r.bytes()), r.bytes()
+		if flags&flagCaused != 0 {
+			op.cause = string(r.bytes())
+		}
 	}
 	return op
 }

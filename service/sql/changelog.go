@@ -37,6 +37,11 @@ func (d *database) listen(ctx context.Context, tables map[string]tableSpec) erro
 				return err
 			}
 		}
+		upTo, err := c.lastChange(ctx)
+		if err != nil {
+			return err
+		}
+		d.causes.begin(upTo)
 		return d.follow(ctx, c)
 	})
 }
@@ -225,7 +230,7 @@ func (d *database) changes(ctx context.Context, table string, wanted []string, a
 			}
 			out = append(out, service.RowChange{
 				Position: row[0].(int64), App: d.app, Database: d.name, Table: table, Event: event,
-				Time: time.UnixMilli(row[1].(int64)).UTC(), Old: jsonOf(row[3]), New: jsonOf(row[4]),
+				Time: time.UnixMilli(row[1].(int64)).UTC(), Trace: d.causes.of(row[0].(int64)), Old: jsonOf(row[3]), New: jsonOf(row[4]),
 			})
 		}
 		upTo = row[0].(int64)

@@ -33,8 +33,9 @@ type database struct {
 	writer  chan *connection // holds the writer while it is free
 	readers chan *connection // free readers; nil where one is yet to be opened
 	changed func()           // the change log may have grown; may be nil
-	opened  []*connection    // guarded by mu
-	closed  bool             // guarded by mu
+	causes  causes
+	opened  []*connection // guarded by mu
+	closed  bool          // guarded by mu
 	mu      sync.Mutex
 	stats   stats
 }
@@ -219,7 +220,7 @@ func (d *database) onWriter(ctx context.Context, c *connection, s *Statement) (r
 	}
 	r, err = c.run(ctx, s, maxRows, maxBytes)
 	if err == nil && r.wrote && !c.inTx {
-		d.tell()
+		d.tell(ctx, c)
 	}
 	return r, err
 }
@@ -251,8 +252,9 @@ func (d *database) step(ctx context.Context, c *connection, s *Statement) (*Resu
 	return r, err
 }
 
-func (d *database) tell() {
+func (d *database) tell(ctx context.Context, c *connection) {
 	if d.changed != nil && len(d.listened()) > 0 {
+		d.caused(ctx, c)
 		d.changed()
 	}
 }
@@ -265,7 +267,7 @@ func (d *database) inside(ctx context.Context, c *connection, s *Statement) (*Re
 	told := (v == "COMMIT" || v == "END") && c.touched
 	r, err := d.step(ctx, c, s)
 	if err == nil && told {
-		d.tell()
+		d.tell(ctx, c)
 	}
 	return r, err
 }

@@ -93,8 +93,13 @@ func (f *follower) deliver(ctx context.Context, changes []service.RowChange) (do
 	event := encode(changes)
 	id := fmt.Sprintf("table-%s-%d-%d", f.b.Key(), changes[0].Position, changes[len(changes)-1].Position)
 	backoff := f.d.cfg.Backoff
+	cause, others := causesOf(changes)
 	for attempt := 1; ; {
-		done, err := f.call(ctx, id, event, attempt, changes)
+		done, err := f.call(ctx, &trigger.Call{
+			App: f.b.App, Function: f.b.Function, Event: event, Trigger: mayfly.TriggerTable, Route: f.b.Trigger.Table,
+			Attempt: attempt, Trace: cause.Child(), Caller: mayfly.Caller{Kind: mayfly.CallerPlatform},
+			Source: "table/" + f.b.Trigger.Table, Sent: changes[0].Time, Causes: others,
+		}, id, changes)
 		if done > 0 {
 			return done, nil
 		}
@@ -127,12 +132,24 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// causesOf are the trace that the calls for a batch of changes go on in, which
+// is that of the first one's write, and those of the further writes.
+func causesOf(changes []service.RowChange) (first mayfly.Trace, others []mayfly.Trace) {
+	if first = changes[0].Trace; first.ID == "" {
+		first = mayfly.NewTrace()
+	}
+	last := first
+	for i := range changes {
+		if t := changes[i].Trace; t.ID != "" && t != last {
+			others, last = append(others, t), t
+		}
+	}
+	return first, others
+}
+
 // call is one attempt. It returns how many changes the function took.
-func (f *follower) call(ctx context.Context, id string, event []byte, attempt int, changes []service.RowChange) (int, error) {
-	payload, err := f.d.cfg.Invoker.Call(ctx, &trigger.Call{
-		App: f.b.App, Function: f.b.Function, Event: event, Trigger: mayfly.TriggerTable, Route: f.b.Trigger.Table,
-		Attempt: attempt, Trace: mayfly.NewTrace(), Caller: mayfly.Caller{Kind: mayfly.CallerPlatform},
-	})
+func (f *follower) call(ctx context.Context, c *trigger.Call, id string, changes []service.RowChange) (int, error) {
+	payload, err := f.d.cfg.Invoker.Call(ctx, c)
 	if err != nil {
 		return 0, err
 	}

@@ -35,8 +35,9 @@ type rig struct {
 	stop func()
 
 	mu    sync.Mutex
-	calls []Event // guarded by mu
-	aside []Event // guarded by mu
+	calls []Event                 // guarded by mu
+	took  map[string]mayfly.Trace // guarded by mu; of the calls, by the last new row
+	aside []Event                 // guarded by mu
 	reply func(e Event, attempt int) (string, error)
 }
 
@@ -53,6 +54,10 @@ func (r *rig) Call(_ context.Context, c *trigger.Call) ([]byte, error) {
 		}
 	}
 	r.calls = append(r.calls, e)
+	if r.took == nil {
+		r.took = map[string]mayfly.Trace{}
+	}
+	r.took[string(e.Records[len(e.Records)-1].New)] = c.Trace
 	return []byte("null"), nil
 }
 
@@ -250,6 +255,32 @@ func TestCheck(t *testing.T) {
 	} {
 		if err := New(Config{}).Check(m, "f", &c.t); (err == nil) != c.ok || err != nil && mayfly.CodeOf(err) != mayfly.Invalid {
 			t.Errorf("%+v: %v", c.t, err)
+		}
+	}
+}
+
+// A call goes on in the trace of the write that caused it. A look at the table
+// between a write and the note of its cause does not know it, which is rare.
+func TestCallsGoOnInTheTraceOfTheWrite(t *testing.T) {
+	r := start(t, t.TempDir(), mayfly.Trigger{Batch: 1})
+	r.run()
+	for i := 1; ; i++ {
+		cause := mayfly.NewTrace()
+		if _, err := r.db.Query(mayfly.WithTrace(t.Context(), cause), "a", "main", &sql.Statement{SQL: fmt.Sprintf("insert into t values (%d, 'x')", i)}); err != nil {
+			t.Fatal(err)
+		}
+		var got mayfly.Trace
+		r.eventually("the call", func() (ok bool) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			got, ok = r.took[fmt.Sprintf(`{"id":%d,"v":"x"}`, i)]
+			return ok
+		})
+		if got.ID == cause.ID && got.Parent == cause.Span {
+			return
+		}
+		if i == 20 {
+			t.Fatalf("no call goes on in the trace of its write; the last has %+v, not %+v", got, cause)
 		}
 	}
 }
