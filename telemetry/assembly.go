@@ -136,12 +136,20 @@ func isTrace(text string) bool {
 	return strings.Contains(text, "Traceback (most recent") || strings.Contains(text, "\n    at ") || strings.Contains(text, "\n\tat ") || strings.Contains(text, "goroutine ")
 }
 
+// finish settles the level: what a line of JSON says of itself comes before what
+// printed it, since a logger over console.log prints warnings as information.
 func (a *assembly) finish(l mayfly.LogLine) {
-	if r := levelRank(l.Level); r > 0 {
-		l.Level = levels[r]
-	} else {
-		l.Level = levels[detectLevel(l.Text)]
+	r := 0
+	if looksJSON(l.Text) {
+		r = jsonLevel(l.Text)
 	}
+	if r == 0 {
+		r = levelRank(l.Level)
+	}
+	if r == 0 {
+		r = detectLevel(l.Text)
+	}
+	l.Level = levels[r]
 	a.done = append(a.done, l)
 }
 

@@ -72,6 +72,22 @@ func TestLevels(t *testing.T) {
 	}
 }
 
+// TestJSONKnowsItsLevel has a logger print through something that gives its lines
+// a level of its own.
+func TestJSONKnowsItsLevel(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"level":"warn","message":"stock is low"}`: "warn",
+		`{"message":"no level"}`:                    "info",
+		"plain":                                     "info",
+	} {
+		a := &assembly{}
+		a.finish(mayfly.LogLine{Text: text, Level: "info"})
+		if got := a.done[0].Level; got != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestFloodSaysWhatWasDropped(t *testing.T) {
 	a := newAssembly(Config{LinesPerSecond: 10}.WithDefaults())
 	now := time.Unix(1e9, 0)
