@@ -2,10 +2,6 @@ package contract
 
 import (
 	"encoding/json"
-	"go/format"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -108,44 +104,6 @@ func TestCompatibility(t *testing.T) {
 	}
 	if !Equal([]byte(`{"a":1,"b":2}`), []byte(`{ "b": 2, "a": 1 }`)) || Equal([]byte(`{"a":1}`), []byte(`{"a":2}`)) {
 		t.Error("equality")
-	}
-}
-
-// What is written for Go formats, what is written for Python runs.
-func TestStubs(t *testing.T) {
-	c := compile(t, order)
-	for _, lang := range Languages {
-		text, err := Stub("order.created", c, lang)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, want := range []string{"OrderCreated", "OrderCreatedData", "Line", "ship-to"} {
-			if !strings.Contains(text, want) {
-				t.Errorf("%s has no %s:\n%s", lang, want, text)
-			}
-		}
-	}
-	source, _ := Stub("order.created", c, "go")
-	if _, err := format.Source([]byte(source)); err != nil {
-		t.Errorf("%v\n%s", err, source)
-	}
-	if _, err := Stub("x", c, "cobol"); mayfly.CodeOf(err) != mayfly.Invalid {
-		t.Error(err)
-	}
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		t.Skip("python3 is not installed; what is written for Python is not run")
-	}
-	text, _ := Stub("order.created", c, "python")
-	file := filepath.Join(t.TempDir(), "stub.py")
-	if err := os.WriteFile(file, []byte(text+"\nassert OrderCreated.__required_keys__ >= {'id', 'data'}\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command(python, file).CombinedOutput(); err != nil {
-		if strings.Contains(string(out), "NotRequired") {
-			t.Skipf("this python3 is older than 3.11: %s", out)
-		}
-		t.Errorf("%v: %s\n%s", err, out, text)
 	}
 }
 

@@ -1,11 +1,13 @@
 package contract
 
 import (
-	"fmt"
+	"encoding/json"
+	"go/format"
 	"maps"
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/mayfly-cloud/mayfly"
 )
@@ -15,8 +17,7 @@ var Languages = []string{"python", "typescript", "go"}
 
 // Stub writes types for a topic's data and events in a language.
 func Stub(topic string, c *Contract, lang string) (string, error) {
-	root := pascal(topic)
-	g := &generator{root: c.tree, used: map[string]bool{}}
+	g := &generator{tree: c.tree, root: pascal(topic), used: map[string]bool{}, refs: map[string]*reference{}}
 	switch lang {
 	case "python":
 		g.lang = python{}
@@ -27,16 +28,40 @@ func Stub(topic string, c *Contract, lang string) (string, error) {
 	default:
 		return "", mayfly.Errorf(mayfly.Invalid, "write stub", "%q is not a language that stubs are written in; choose python, typescript or go", lang)
 	}
-	name := g.typeOf(root+"Data", c.tree, 0)
-	return g.lang.file(topic, root, name, g.types), nil
+	if slices.Contains(taken, g.root) {
+		g.root += "Event"
+	}
+	g.used[g.root] = true
+	data := g.refOf("#", 0)
+	text := g.lang.file(topic, g.root, data, g.types)
+	if lang != "go" {
+		return text, nil
+	}
+	formatted, err := format.Source([]byte(text))
+	if err != nil {
+		return "", mayfly.Errorf(mayfly.Internal, "write stub", "what was written is no Go: %w", err)
+	}
+	return string(formatted), nil
 }
 
-// generator collects the named types of a schema.
+// taken are names that the files of stubs use themselves.
+var taken = []string{"Any", "Literal", "NotRequired", "TypedDict", "Array", "Record"}
+
+// generator collects the named types of a schema. All names begin with the
+// topic's, so that the stubs of several topics stand in one package.
 type generator struct {
 	lang  lang
-	root  any
+	tree  any
+	root  string // the event's type
 	types []typeDef
-	used  map[string]bool
+	used  map[string]bool       // names of types
+	refs  map[string]*reference // by "$ref"
+}
+
+// reference is a part of the schema that has a type of its own.
+type reference struct {
+	name string // of the type
+	open bool   // its fields are being written: it refers to itself
 }
 
 type typeDef struct {
@@ -55,6 +80,8 @@ type lang interface {
 	list(of string) string
 	values(of string) string
 	enum(texts []string) string
+	nullable(of string) string
+	forward(name string) string // a type that is not written yet
 	file(topic, root, data string, types []typeDef) string
 }
 
@@ -64,42 +91,85 @@ func (g *generator) typeOf(name string, schema any, depth int) string {
 		return g.lang.scalar("any")
 	}
 	if ref, ok := s["$ref"].(string); ok {
-		if target, label, ok := g.resolve(ref); ok {
-			if g.used[pascal(label)] {
-				return pascal(label)
-			}
-			return g.typeOf(pascal(label), target, depth+1)
-		}
-		return g.lang.scalar("any")
+		return g.refOf(ref, depth)
 	}
 	if texts := enumTexts(s); texts != nil {
 		return g.lang.enum(texts)
 	}
-	switch kinds := types(s); {
-	case len(kinds) != 1:
-		return g.lang.scalar("any")
-	case kinds[0] == "array":
-		return g.lang.list(g.typeOf(name+"Item", s["items"], depth+1))
-	case kinds[0] == "object":
-		return g.objectOf(name, s, depth)
-	default:
-		return g.lang.scalar(kinds[0])
+	kinds := types(s)
+	if i := slices.Index(kinds, "null"); i >= 0 && len(kinds) == 2 {
+		return g.lang.nullable(g.kindOf(name, kinds[1-i], s, depth))
 	}
+	if len(kinds) != 1 {
+		return g.lang.scalar("any")
+	}
+	return g.kindOf(name, kinds[0], s, depth)
+}
+
+func (g *generator) kindOf(name, kind string, s object, depth int) string {
+	switch kind {
+	case "array":
+		return g.lang.list(g.typeOf(name+"Item", s["items"], depth+1))
+	case "object":
+		return g.objectOf(name, s, depth)
+	}
+	return g.lang.scalar(kind)
+}
+
+// refOf is the type of a part of the schema, which is written once.
+func (g *generator) refOf(ref string, depth int) string {
+	if r := g.refs[ref]; r != nil && r.open {
+		return g.lang.forward(r.name)
+	} else if r != nil {
+		return r.name
+	}
+	target, label, ok := g.resolve(ref)
+	if !ok {
+		return g.lang.scalar("any")
+	}
+	name := g.root + pascal(label)
+	if s, ok := target.(object); !ok || !named(s) {
+		return g.typeOf(name, target, depth+1)
+	}
+	r := &reference{name: g.free(name), open: true}
+	g.refs[ref] = r
+	g.define(r.name, target.(object), depth)
+	r.open = false
+	return r.name
+}
+
+// named reports whether a schema has a type of its own: it is an object with
+// properties, and nothing else.
+func named(s object) bool {
+	properties, _ := s["properties"].(object)
+	kinds := types(s)
+	return len(properties) > 0 && len(kinds) == 1 && kinds[0] == "object" && s["$ref"] == nil
 }
 
 func (g *generator) objectOf(name string, s object, depth int) string {
-	properties, _ := s["properties"].(object)
-	if len(properties) == 0 {
-		if values, ok := s["additionalProperties"].(object); ok {
-			return g.lang.values(g.typeOf(name+"Value", values, depth+1))
-		}
-		return g.lang.values(g.lang.scalar("any"))
+	if properties, _ := s["properties"].(object); len(properties) > 0 {
+		name = g.free(name)
+		g.define(name, s, depth)
+		return name
 	}
+	if values, ok := s["additionalProperties"].(object); ok {
+		return g.lang.values(g.typeOf(name+"Value", values, depth+1))
+	}
+	return g.lang.values(g.lang.scalar("any"))
+}
+
+// free is a name that no other type has, and takes it.
+func (g *generator) free(name string) string {
 	for g.used[name] {
 		name += "2"
 	}
 	g.used[name] = true
+	return name
+}
+
+func (g *generator) define(name string, s object, depth int) {
 	def := typeDef{name: name}
+	properties, _ := s["properties"].(object)
 	required := names(s["required"])
 	for _, p := range slices.Sorted(maps.Keys(properties)) {
 		f := fieldDef{name: p, optional: !slices.Contains(required, p), kind: g.typeOf(name+pascal(p), properties[p], depth+1)}
@@ -109,18 +179,21 @@ func (g *generator) objectOf(name string, s object, depth int) string {
 		def.fields = append(def.fields, f)
 	}
 	g.types = append(g.types, def)
-	return name
 }
 
-// resolve follows "#/$defs/name".
+// resolve follows "#/$defs/name", and "#", the whole schema.
 func (g *generator) resolve(ref string) (schema any, label string, ok bool) {
+	if ref == "#" {
+		return g.tree, "data", true
+	}
 	path, ok := strings.CutPrefix(ref, "#/")
-	schema = g.root
+	schema = g.tree
 	for part := range strings.SplitSeq(path, "/") {
 		s, isObject := schema.(object)
 		if !ok || !isObject {
 			return nil, "", false
 		}
+		part = strings.NewReplacer("~1", "/", "~0", "~").Replace(part)
 		schema, ok = s[part]
 		label = part
 	}
@@ -129,6 +202,9 @@ func (g *generator) resolve(ref string) (schema any, label string, ok bool) {
 
 func enumTexts(s object) []string {
 	list, _ := s["enum"].([]any)
+	if text, ok := s["const"].(string); ok {
+		return []string{text}
+	}
 	var out []string
 	for _, v := range list {
 		text, ok := v.(string)
@@ -155,10 +231,11 @@ func pascal(s string) string {
 			b.WriteRune(r)
 		}
 	}
-	if b.Len() == 0 || unicode.IsDigit(rune(b.String()[0])) {
-		return "T" + b.String()
+	name := b.String()
+	if first, _ := utf8.DecodeRuneInString(name); !unicode.IsLetter(first) {
+		return "T" + name
 	}
-	return b.String()
+	return name
 }
 
 // identifier reports whether a property can be a plain field.
@@ -173,155 +250,19 @@ func identifier(s string) bool {
 
 func line(doc string) string { return strings.Join(strings.Fields(doc), " ") }
 
-type python struct{}
-
-func (python) scalar(kind string) string {
-	return map[string]string{"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}[kind] + map[bool]string{true: "Any"}[kind == "any"]
+// quote is a text as JSON, Python and TypeScript write it.
+func quote(s string) string {
+	b, err := json.Marshal(s)
+	if err != nil {
+		panic("contract: a text has no JSON: " + err.Error())
+	}
+	return string(b)
 }
-func (python) list(of string) string      { return "list[" + of + "]" }
-func (python) values(of string) string    { return "dict[str, " + of + "]" }
-func (python) enum(texts []string) string { return "Literal[" + quoted(texts, ", ") + "]" }
 
 func quoted(texts []string, sep string) string {
 	out := make([]string, len(texts))
 	for i, t := range texts {
-		out[i] = fmt.Sprintf("%q", t)
+		out[i] = quote(t)
 	}
 	return strings.Join(out, sep)
-}
-
-func (p python) file(topic, root, data string, types []typeDef) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "# Types of the topic %s, written by mayfly topic stub.\nfrom typing import Any, Literal, NotRequired, TypedDict\n", topic)
-	for _, t := range types {
-		p.class(&b, t)
-	}
-	p.class(&b, typeDef{name: root, fields: []fieldDef{
-		{name: "id", kind: "str"}, {name: "source", kind: "str"}, {name: "specversion", kind: "str"}, {name: "type", kind: "str"},
-		{name: "subject", kind: "str", optional: true}, {name: "time", kind: "str", optional: true}, {name: "data", kind: data},
-	}})
-	return b.String()
-}
-
-// class writes a TypedDict, in the form for any names where one is no identifier.
-func (python) class(b *strings.Builder, t typeDef) {
-	plain := !slices.ContainsFunc(t.fields, func(f fieldDef) bool { return !identifier(f.name) || pythonWords[f.name] })
-	kind := func(f fieldDef) string {
-		if f.optional {
-			return "NotRequired[" + f.kind + "]"
-		}
-		return f.kind
-	}
-	if !plain {
-		fmt.Fprintf(b, "\n\n%s = TypedDict(%q, {\n", t.name, t.name)
-		for _, f := range t.fields {
-			fmt.Fprintf(b, "    %q: %s,\n", f.name, kind(f))
-		}
-		b.WriteString("})\n")
-		return
-	}
-	fmt.Fprintf(b, "\n\nclass %s(TypedDict):\n", t.name)
-	for _, f := range t.fields {
-		fmt.Fprintf(b, "    %s: %s", f.name, kind(f))
-		if f.doc != "" {
-			fmt.Fprintf(b, "  # %s", line(f.doc))
-		}
-		b.WriteByte('\n')
-	}
-}
-
-var pythonWords = func() map[string]bool {
-	m := map[string]bool{}
-	for w := range strings.FieldsSeq("False None True and as assert async await break class continue def del elif else except finally for from global if import in is lambda nonlocal not or pass raise return try while with yield") {
-		m[w] = true
-	}
-	return m
-}()
-
-type typescript struct{}
-
-func (typescript) scalar(kind string) string {
-	switch kind {
-	case "integer":
-		return "number"
-	case "any":
-		return "unknown"
-	}
-	return kind
-}
-func (typescript) list(of string) string      { return "Array<" + of + ">" }
-func (typescript) values(of string) string    { return "Record<string, " + of + ">" }
-func (typescript) enum(texts []string) string { return quoted(texts, " | ") }
-
-func (p typescript) file(topic, root, data string, types []typeDef) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "// Types of the topic %s, written by mayfly topic stub.\n", topic)
-	for _, t := range append(types, typeDef{name: root, fields: []fieldDef{
-		{name: "id", kind: "string"}, {name: "source", kind: "string"}, {name: "specversion", kind: `"1.0"`}, {name: "type", kind: fmt.Sprintf("%q", topic)},
-		{name: "subject", kind: "string", optional: true}, {name: "time", kind: "string", optional: true}, {name: "data", kind: data},
-	}}) {
-		fmt.Fprintf(&b, "\nexport interface %s {\n", t.name)
-		for _, f := range t.fields {
-			name, mark := f.name, ""
-			if !identifier(name) {
-				name = fmt.Sprintf("%q", name)
-			}
-			if f.optional {
-				mark = "?"
-			}
-			if f.doc != "" {
-				fmt.Fprintf(&b, "  /** %s */\n", strings.ReplaceAll(line(f.doc), "*/", "* /"))
-			}
-			fmt.Fprintf(&b, "  %s%s: %s;\n", name, mark, f.kind)
-		}
-		b.WriteString("}\n")
-	}
-	return b.String()
-}
-
-type golang struct{}
-
-func (golang) scalar(kind string) string {
-	return map[string]string{"string": "string", "integer": "int64", "number": "float64", "boolean": "bool", "null": "any", "any": "any"}[kind]
-}
-func (golang) list(of string) string      { return "[]" + of }
-func (golang) values(of string) string    { return "map[string]" + of }
-func (golang) enum(texts []string) string { return "string" }
-
-func (p golang) file(topic, root, data string, types []typeDef) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "// Types of the topic %s, written by mayfly topic stub.\n\npackage events\n\nimport \"time\"\n", topic)
-	for _, t := range types {
-		fmt.Fprintf(&b, "\ntype %s struct {\n", t.name)
-		seen := map[string]bool{}
-		for _, f := range t.fields {
-			name := pascal(f.name)
-			for seen[name] {
-				name += "2"
-			}
-			seen[name] = true
-			tag := f.name
-			if f.optional {
-				tag += ",omitempty"
-			}
-			if f.doc != "" {
-				fmt.Fprintf(&b, "\t// %s\n", line(f.doc))
-			}
-			fmt.Fprintf(&b, "\t%s %s `json:%q`\n", name, f.kind, tag)
-		}
-		b.WriteString("}\n")
-	}
-	fmt.Fprintf(&b, `
-// %s is an event of the topic.
-type %s struct {
-	ID          string    %sjson:"id"%s
-	Source      string    %sjson:"source"%s
-	SpecVersion string    %sjson:"specversion"%s
-	Type        string    %sjson:"type"%s
-	Subject     string    %sjson:"subject,omitempty"%s
-	Time        time.Time %sjson:"time,omitzero"%s
-	Data        %s %sjson:"data"%s
-}
-`, root, root, "`", "`", "`", "`", "`", "`", "`", "`", "`", "`", "`", "`", data, "`", "`")
-	return b.String()
 }
