@@ -37,6 +37,10 @@ type Bucket struct {
 	AbortAfter Duration `json:"abort_multipart_after,omitempty"` // default 7d
 	Quota      Bytes    `json:"quota,omitempty"`                 // 0: none
 	CORS       *CORS    `json:"cors,omitempty"`                  // for browsers that use the S3 API
+
+	External    string `json:"external,omitempty"`    // another S3 server's bucket that holds the objects: https://HOST/BUCKET
+	Credentials string `json:"credentials,omitempty"` // external: the name of a secret with ACCESS_KEY_ID:SECRET_ACCESS_KEY
+	Region      string `json:"region,omitempty"`      // external: default us-east-1
 }
 
 // Queue is a durable work queue.

@@ -32,11 +32,12 @@ func newBucketCmd(g *globals) *cobra.Command {
 func listBuckets(cmd *cobra.Command, g *globals) error {
 	var out struct {
 		Buckets []struct {
-			Bucket  string `json:"bucket"`
-			S3      string `json:"s3_name"`
-			Objects int64  `json:"objects"`
-			Bytes   int64  `json:"bytes"`
-			Public  bool   `json:"public"`
+			Bucket    string `json:"bucket"`
+			Elsewhere bool   `json:"elsewhere"`
+			S3        string `json:"s3_name"`
+			Objects   int64  `json:"objects"`
+			Bytes     int64  `json:"bytes"`
+			Public    bool   `json:"public"`
 		} `json:"buckets"`
 	}
 	return g.appRaw(cmd.Context(), http.MethodGet, "/buckets", nil, &out, func(w io.Writer) {
@@ -46,7 +47,11 @@ func listBuckets(cmd *cobra.Command, g *globals) error {
 			if b.Public {
 				public = "public"
 			}
-			rows = append(rows, []string{b.Bucket, b.S3, strconv.FormatInt(b.Objects, 10), mayfly.Bytes(b.Bytes).String(), public})
+			objects, size := strconv.FormatInt(b.Objects, 10), mayfly.Bytes(b.Bytes).String()
+			if b.Elsewhere {
+				objects, size = "", "elsewhere"
+			}
+			rows = append(rows, []string{b.Bucket, b.S3, objects, size, public})
 		}
 		table(w, "BUCKET\tS3 NAME\tOBJECTS\tSIZE\t", rows)
 	})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,6 +36,7 @@ type Config struct {
 	Dir     string // folder of the service; made where missing
 	Authz   service.Authorizer
 	Changed func(ctx context.Context, c service.ObjectChange) error // takes an event for its functions, durably; nil: none listens
+	Secrets Secrets                                                 // credentials of buckets on other servers
 	Tracer  Tracer                                                  // of what functions do over S3; nil: none
 	Every   time.Duration                                           // between lifecycle runs; default 1 h
 	Log     *slog.Logger                                            // default: discards
@@ -48,12 +50,14 @@ type Driver struct {
 	keys    *keyring
 	files   backend.Backend
 	gate    *gate
+	outward *http.Transport // to other S3 servers
 	server  *server
 	late    atomic.Bool // an event waits to be told again
 	url     atomic.Pointer[string]
 
-	mu    sync.Mutex // of Apply
-	specs atomic.Pointer[map[string]*spec]
+	mu      sync.Mutex // of Apply
+	started bool       // guarded by mu; a first Apply is done
+	specs   atomic.Pointer[map[string]*spec]
 }
 
 var (
@@ -63,11 +67,12 @@ var (
 
 // spec is what a manifest says of a bucket. It does not change.
 type spec struct {
-	app      mayfly.AppName
-	name     string
-	folder   string
+	app  mayfly.AppName
+	name string
+	store
 	listened bool // a function has a trigger on it
 	public   bool
+	external bool // the store is another server's
 	quota    int64
 	expire   time.Duration
 	abort    time.Duration
@@ -98,11 +103,14 @@ func Open(cfg Config) (*Driver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open buckets: %w", err)
 	}
-	d.keys = newKeyring(node)
+	if d.keys, err = openKeyring(node, filepath.Join(dir, "accounts")); err != nil {
+		return nil, fmt.Errorf("open buckets: %w", err)
+	}
 	if d.files, err = openFiles(dir, d.folders); err != nil {
 		return nil, fmt.Errorf("open buckets: %w", err)
 	}
-	d.gate = &gate{d: d, files: d.files}
+	d.outward = &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute, TLSHandshakeTimeout: 10 * time.Second}
+	d.gate = &gate{d: d}
 	d.specs.Store(&map[string]*spec{})
 	if d.server, err = newServer(d); err != nil {
 		d.files.Shutdown()
@@ -146,6 +154,9 @@ func (d *Driver) Check(m *mayfly.Manifest) error {
 		if b != nil && b.Versioning && b.Quota > 0 {
 			problems = append(problems, mayfly.Errorf(mayfly.Invalid, op, "a bucket with versioning cannot have a quota: old versions are not counted"))
 		}
+		if b != nil {
+			problems = append(problems, checkExternal(op, b)...)
+		}
 	}
 	return errors.Join(problems...)
 }
@@ -161,11 +172,18 @@ func (d *Driver) Apply(ctx context.Context, apps []*mayfly.Manifest) error {
 			if b == nil {
 				b = &mayfly.Bucket{}
 			}
-			s := d.newSpec(m, name, b)
-			if err := d.make(ctx, s, b); err != nil {
+			s, err := d.newSpec(m, name, b)
+			if err == nil {
+				err = d.make(ctx, s, b)
+			}
+			if err != nil && s != nil && s.external && !d.started {
+				d.cfg.Log.Warn("a bucket on another server cannot be used yet", "app", m.App, "bucket", name, "error", err)
+				err = nil
+			}
+			if err != nil {
 				return fmt.Errorf("make bucket %s of app %s: %w", name, m.App, err)
 			}
-			key := filepath.Base(s.folder)
+			key := s.full()
 			if was := old[key]; was != nil && was.usage != nil {
 				s.usage = was.usage
 			} else if s.quota > 0 {
@@ -175,56 +193,72 @@ func (d *Driver) Apply(ctx context.Context, apps []*mayfly.Manifest) error {
 			next[key] = s
 		}
 	}
+	d.started = true
 	d.specs.Store(&next)
 	d.keys.apply(apps)
 	return nil
 }
 
-func (d *Driver) newSpec(m *mayfly.Manifest, name string, b *mayfly.Bucket) *spec {
+func (d *Driver) newSpec(m *mayfly.Manifest, name string, b *mayfly.Bucket) (*spec, error) {
 	s := &spec{
-		app: m.App, name: name, folder: filepath.Join(d.folders, string(m.App)+"."+name),
+		app: m.App, name: name, store: d.local(string(m.App) + "." + name), external: b.External != "",
 		public: b.Public, quota: int64(b.Quota), expire: b.Expire.D(), abort: b.AbortAfter.D(), cors: b.CORS,
 	}
 	if s.abort == 0 {
 		s.abort = 7 * 24 * time.Hour
 	}
+	if s.external {
+		e, err := parseExternal(b)
+		if err != nil {
+			return nil, err
+		}
+		if s.store, err = d.openExternal(m.App, e); err != nil {
+			return nil, err
+		}
+	}
 	if d.cfg.Changed == nil {
-		return s
+		return s, nil
 	}
 	for _, fn := range m.Functions {
 		s.listened = s.listened || slices.ContainsFunc(fn.On, func(t mayfly.Trigger) bool { return t.Bucket == name })
 	}
-	return s
+	return s, nil
 }
 
-// make creates a bucket or changes it to what is declared.
+// make creates a bucket or changes it to what is declared. Its cross-origin
+// rules are the manifest's alone where that has some.
 func (d *Driver) make(ctx context.Context, s *spec, b *mayfly.Bucket) error {
-	err := d.files.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &s.folder, CreateBucketConfiguration: &types.CreateBucketConfiguration{}}, []byte("{}"))
-	if code := errorCode(err); code != "" && code != "BucketAlreadyOwnedByYou" && code != "BucketAlreadyExists" {
+	if s.external {
+		return d.makeExternal(ctx, s, b)
+	}
+	err := s.files.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &s.folder, CreateBucketConfiguration: &types.CreateBucketConfiguration{}}, []byte("{}"))
+	switch errorCode(err) {
+	case "":
+	case "BucketAlreadyOwnedByYou", "BucketAlreadyExists":
+		// Rights that it had before an app declared it must not come back.
+		if err = s.files.PutBucketAcl(ctx, s.folder, []byte("{}")); err == nil {
+			err = s.files.DeleteBucketPolicy(ctx, s.folder)
+		}
+	}
+	if err != nil {
 		return err
 	}
-	versions, err := d.files.GetBucketVersioning(ctx, s.folder)
+	return d.setVersioning(ctx, s, b.Versioning)
+}
+
+func (d *Driver) setVersioning(ctx context.Context, s *spec, want bool) error {
+	versions, err := s.files.GetBucketVersioning(ctx, s.folder)
 	if err != nil {
 		return err
 	}
 	on := versions.Status != nil && *versions.Status == types.BucketVersioningStatusEnabled
 	switch {
-	case b.Versioning && !on:
-		err = d.files.PutBucketVersioning(ctx, s.folder, types.BucketVersioningStatusEnabled)
-	case !b.Versioning && on:
-		err = d.files.PutBucketVersioning(ctx, s.folder, types.BucketVersioningStatusSuspended)
+	case want && !on:
+		return s.files.PutBucketVersioning(ctx, s.folder, types.BucketVersioningStatusEnabled)
+	case !want && on:
+		return s.files.PutBucketVersioning(ctx, s.folder, types.BucketVersioningStatusSuspended)
 	}
-	if err != nil {
-		return err
-	}
-	if b.CORS == nil {
-		return nil
-	}
-	rules, err := corsXML(b.CORS)
-	if err != nil {
-		return err
-	}
-	return d.files.PutBucketCors(ctx, s.folder, rules)
+	return nil
 }
 
 // errorCode is the S3 code of an error, "" for nil.

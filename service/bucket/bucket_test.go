@@ -81,6 +81,13 @@ func start(t testing.TB, dir string) *node {
 	if err := n.Recover(context.Background()); err != nil {
 		t.Fatal(err)
 	}
+	n.serve(t)
+	return n
+}
+
+// serve runs the service, with its S3 port, until the test ends.
+func (n *node) serve(t testing.TB) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +106,6 @@ func start(t testing.TB, dir string) *node {
 		_ = n.Close()
 		wg.Wait()
 	})
-	return n
 }
 
 func (n *node) changed(_ context.Context, c service.ObjectChange) error {
@@ -535,8 +541,8 @@ func TestEventsAfterACrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := first.spec("photos", "heard")
-	p := place{folder: s.folder, app: "photos", bucket: "heard", spec: s}
-	store := func(key, body string) {
+	p := place{store: s.store, app: "photos", bucket: "heard", spec: s}
+	write := func(key, body string) {
 		in := s3PutInput(p.folder, key, body)
 		if _, err := first.files.PutObject(ctx, in); err != nil {
 			t.Fatal(err)
@@ -547,10 +553,10 @@ func TestEventsAfterACrash(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	store("removed", "x")
-	store("same", "x")
+	write("removed", "x")
+	write("same", "x")
 	note("made", "ObjectCreated:Put")
-	store("made", "new")
+	write("made", "new")
 	note("same", "ObjectCreated:Put") // and killed before it was written
 	note("never", "ObjectCreated:Put")
 	note("removed", "ObjectRemoved:Delete")

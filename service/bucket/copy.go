@@ -1,6 +1,7 @@
 package bucket
 
 import (
+	"cmp"
 	"context"
 	"net/url"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/versity/versitygw/auth"
 	"github.com/versity/versitygw/backend"
 	"github.com/versity/versitygw/s3api/middlewares"
 	"github.com/versity/versitygw/s3api/utils"
@@ -32,8 +34,11 @@ type source struct {
 
 // openSource opens the object that a copy names, where the caller may read it.
 // The caller closes its body.
-func (g *gate) openSource(ctx context.Context, copySource string, when backend.PreConditions, part *string) (*source, error) {
+func (g *gate) openSource(ctx context.Context, copySource string, owner *string, when backend.PreConditions, part *string) (*source, error) {
 	bucket, key, version, err := backend.ParseCopySource(copySource)
+	if err == nil && text(owner) != "" {
+		err = g.checkOwner(ctx, bucket, *owner)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -48,13 +53,13 @@ func (g *gate) openSource(ctx context.Context, copySource string, when backend.P
 	if part == nil {
 		in.ChecksumMode = types.ChecksumModeEnabled // else the output has none
 	}
-	err = g.on(ctx, in.Bucket, service.Read, func(place) error {
+	err = g.on(ctx, in.Bucket, service.Read, func(p place) error {
 		if part != nil {
-			if err := g.checkRange(ctx, in); err != nil {
+			if err := checkRange(ctx, p.files, in); err != nil {
 				return err
 			}
 		}
-		if s.GetObjectOutput, err = g.files.GetObject(ctx, in); err != nil {
+		if s.GetObjectOutput, err = p.files.GetObject(ctx, in); err != nil {
 			return err
 		}
 		if err := backend.EvaluatePreconditions(text(s.ETag), *s.LastModified, when); err != nil {
@@ -69,10 +74,26 @@ func (g *gate) openSource(ctx context.Context, copySource string, when backend.P
 	return s, nil
 }
 
+// checkOwner refuses a bucket whose owner is another than a request expects.
+func (g *gate) checkOwner(ctx context.Context, bucket, expected string) error {
+	data, err := g.GetBucketAcl(ctx, &s3.GetBucketAclInput{Bucket: &bucket})
+	if err != nil {
+		return err
+	}
+	acl, err := auth.ParseACL(data)
+	if err != nil {
+		return err
+	}
+	if cmp.Or(acl.Owner, g.d.keys.admin.Access) != expected {
+		return s3err.GetAPIError(s3err.ErrAccessDenied)
+	}
+	return nil
+}
+
 // checkRange refuses ranges that S3 does for a copy, where a plain read would
 // take what there is of them.
-func (g *gate) checkRange(ctx context.Context, in *s3.GetObjectInput) error {
-	head, err := g.files.HeadObject(ctx, &s3.HeadObjectInput{Bucket: in.Bucket, Key: in.Key, VersionId: in.VersionId})
+func checkRange(ctx context.Context, files backend.Backend, in *s3.GetObjectInput) error {
+	head, err := files.HeadObject(ctx, &s3.HeadObjectInput{Bucket: in.Bucket, Key: in.Key, VersionId: in.VersionId})
 	if err != nil {
 		return err
 	}
@@ -90,7 +111,7 @@ func text(s *string) string {
 // CopyObject reads the source and writes the destination. versitygw's own takes
 // the source's bucket as a name in the working folder, which it has not here.
 func (g *gate) CopyObject(ctx context.Context, in s3response.CopyObjectInput) (out s3response.CopyObjectOutput, err error) {
-	src, err := g.openSource(ctx, *in.CopySource, backend.PreConditions{
+	src, err := g.openSource(ctx, *in.CopySource, in.ExpectedSourceBucketOwner, backend.PreConditions{
 		IfMatch: in.CopySourceIfMatch, IfNoneMatch: in.CopySourceIfNoneMatch,
 		IfModSince: in.CopySourceIfModifiedSince, IfUnmodeSince: in.CopySourceIfUnmodifiedSince,
 	}, nil)
@@ -109,8 +130,8 @@ func (g *gate) CopyObject(ctx context.Context, in s3response.CopyObjectInput) (o
 		return out, err
 	}
 	var res s3response.PutObjectOutput
-	err = g.write(ctx, put.Bucket, put.Key, *src.ContentLength, "ObjectCreated:Copy", func() (made, error) {
-		res, err = g.files.PutObject(ctx, put)
+	err = g.write(ctx, put.Bucket, put.Key, *src.ContentLength, "ObjectCreated:Copy", func(p place) (made, error) {
+		res, err = p.files.PutObject(ctx, put)
 		return made{etag: res.ETag, version: res.VersionID}, err
 	})
 	if err != nil {
@@ -187,7 +208,7 @@ func (g *gate) UploadPartCopy(ctx context.Context, in *s3.UploadPartCopyInput) (
 	if text(in.CopySourceRange) != "" {
 		part = in.CopySourceRange
 	}
-	src, err := g.openSource(ctx, *in.CopySource, backend.PreConditions{
+	src, err := g.openSource(ctx, *in.CopySource, in.ExpectedSourceBucketOwner, backend.PreConditions{
 		IfMatch: in.CopySourceIfMatch, IfNoneMatch: in.CopySourceIfNoneMatch,
 		IfModSince: in.CopySourceIfModifiedSince, IfUnmodeSince: in.CopySourceIfUnmodifiedSince,
 	}, part)
@@ -229,7 +250,7 @@ func (g *gate) UploadPartCopy(ctx context.Context, in *s3.UploadPartCopyInput) (
 func (g *gate) listParts(ctx context.Context, in *s3.UploadPartInput) (out s3response.ListPartsResult, err error) {
 	bucket, first := *in.Bucket, int32(1)
 	err = g.on(ctx, &bucket, service.Write, func(p place) error {
-		out, err = g.files.ListParts(ctx, &s3.ListPartsInput{Bucket: &p.folder, Key: in.Key, UploadId: in.UploadId, MaxParts: &first})
+		out, err = p.files.ListParts(ctx, &s3.ListPartsInput{Bucket: &p.folder, Key: in.Key, UploadId: in.UploadId, MaxParts: &first})
 		return err
 	})
 	return out, err

@@ -6,6 +6,10 @@
 //	bucket   one app's bucket, declared under `buckets:`
 //	folder   where a bucket's objects are, APP.BUCKET below the data folder
 //	key      a pair of S3 credentials: one of the administrator, one per function
+//	account  somebody else with a key, whom the administrator made; it has rights
+//	         to buckets that no app declares, by their owners, ACLs and policies
+//	store    where a bucket's objects are: the files of this node, or another S3
+//	         server
 //	gate     the backend that versitygw sees: it maps names, asks the authorizer,
 //	         keeps quotas, and notes events, then hands the call to the files
 //	intent   a note, on disk before a write begins, from which its event can be

@@ -29,7 +29,7 @@ type intent struct {
 	file string
 
 	Change service.ObjectChange `json:"change"`
-	Folder string               `json:"folder"` // of the bucket, its last element
+	Folder string               `json:"folder"` // of the bucket on this node
 	Before state                `json:"before"`
 	Done   bool                 `json:"done"` // the write happened
 }
@@ -48,7 +48,7 @@ func (d *Driver) intend(ctx context.Context, who mayfly.Caller, p place, key, ev
 		return nil, nil
 	}
 	now := time.Now().UTC()
-	i := &intent{d: d, Folder: filepath.Base(p.folder), Before: d.stateOf(ctx, p.folder, key), Change: service.ObjectChange{
+	i := &intent{d: d, Folder: p.spec.full(), Before: d.stateOf(ctx, p.store, key), Change: service.ObjectChange{
 		ID: fmt.Sprintf("s3-%016x-%s", now.UnixNano(), mayfly.NewID()[:8]), App: p.app, Bucket: p.bucket,
 		Key: strings.Clone(key), Event: event, Time: now, Who: who,
 	}}
@@ -92,7 +92,7 @@ func (i *intent) tell(ctx context.Context, m made) {
 		i.drop() // there was nothing to remove
 		return
 	}
-	after := i.d.stateOf(context.WithoutCancel(ctx), filepath.Join(i.d.folders, i.Folder), i.Change.Key)
+	after := i.d.stateOf(context.WithoutCancel(ctx), i.store(), i.Change.Key)
 	i.Change.ETag, i.Change.Version = strings.Trim(strings.Clone(m.etag), `"`), strings.Clone(m.version)
 	if created {
 		i.Change.Size = after.Size
@@ -109,9 +109,11 @@ func (i *intent) tell(ctx context.Context, m made) {
 	i.drop()
 }
 
+func (i *intent) store() store { return i.d.storeOf(i.Change.App, i.Change.Bucket, i.Folder) }
+
 // stateOf is what a key holds now.
-func (d *Driver) stateOf(ctx context.Context, folder, key string) state {
-	out, err := d.files.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &folder, Key: &key})
+func (d *Driver) stateOf(ctx context.Context, at store, key string) state {
+	out, err := at.files.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &at.folder, Key: &key})
 	if err != nil {
 		return state{}
 	}
@@ -177,7 +179,7 @@ func (d *Driver) retell(ctx context.Context, file string, all bool) error {
 // happened judges a write of an earlier process by what is there, and fills the
 // event.
 func (d *Driver) happened(ctx context.Context, i *intent) bool {
-	now := d.stateOf(ctx, filepath.Join(d.folders, i.Folder), i.Change.Key)
+	now := d.stateOf(ctx, i.store(), i.Change.Key)
 	if strings.HasPrefix(i.Change.Event, "ObjectRemoved") {
 		return i.Before.Exists && !now.Exists
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"path/filepath"
 	"strings"
 
 	"github.com/valyala/fasthttp"
@@ -20,8 +19,7 @@ import (
 // everything, so that an operation which is not written here is refused.
 type gate struct {
 	backend.BackendUnsupported
-	d     *Driver
-	files backend.Backend // takes absolute folders as bucket names
+	d *Driver
 }
 
 // configure is the verb of operations on a bucket itself. No grant has it, so
@@ -30,11 +28,28 @@ const configure = "configure"
 
 // place is a bucket that a call may use.
 type place struct {
-	folder string // absolute
+	store
 	app    mayfly.AppName
 	bucket string
 	spec   *spec        // nil where no app declares it
 	trace  mayfly.Trace // of the operation; zero: none is known
+}
+
+// open is find for an operation that versitygw has allowed to who. What an app
+// declares is for its functions and the administrator: neither an account's
+// rights nor a policy reach it.
+func (g *gate) open(who mayfly.Caller, name string) (place, error) {
+	p, err := g.find(who, name)
+	if err == nil && p.spec != nil && outside(who) {
+		err = denied("the bucket belongs to an app; its functions and the administrator may use it")
+	}
+	return p, err
+}
+
+// outside is a caller whose rights are the buckets' own: an account of the S3
+// port, or nobody.
+func outside(who mayfly.Caller) bool {
+	return who.Kind == mayfly.CallerUser || who.Kind == mayfly.CallerAnonymous
 }
 
 // account is the access key that signed a call; "" before the signature was
@@ -89,7 +104,7 @@ func (g *gate) find(who mayfly.Caller, name string) (place, error) {
 	p := place{app: mayfly.AppName(app), bucket: bucket}
 	foreign := who.Kind == mayfly.CallerFunction && p.app != who.App
 	if p.spec = g.d.spec(p.app, bucket); p.spec != nil && !foreign {
-		p.folder = p.spec.folder
+		p.store = p.spec.store
 		return p, nil
 	}
 	if who.Kind == mayfly.CallerFunction {
@@ -98,14 +113,17 @@ func (g *gate) find(who mayfly.Caller, name string) (place, error) {
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, `/\`) {
 		return p, s3err.GetBucketErr(s3err.ErrInvalidBucketName, name)
 	}
-	p.app, p.bucket, p.folder = "", name, filepath.Join(g.d.folders, name)
+	p.app, p.bucket, p.store = "", name, g.d.local(name)
 	return p, nil
 }
 
 // enter finds the bucket and asks whether the caller may do verb to it.
 func (g *gate) enter(ctx context.Context, name, verb string) (place, error) {
 	who := g.caller(ctx)
-	p, err := g.find(who, name)
+	p, err := g.open(who, name)
+	if outside(who) {
+		return p, err
+	}
 	if err != nil && who.Kind != mayfly.CallerAdmin {
 		if denied := g.authorize(ctx, who, p, verb); denied != nil {
 			return p, denied
@@ -145,7 +163,7 @@ func (g *gate) on(ctx context.Context, name *string, verb string, do func(p plac
 	err = do(p)
 	end(err)
 	*name = said
-	return hide(err, said)
+	return g.explain(p, hide(err, said))
 }
 
 // in is on for an operation that takes the bucket as an argument.

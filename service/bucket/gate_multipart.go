@@ -14,8 +14,8 @@ func (g *gate) CreateMultipartUpload(ctx context.Context, in s3response.CreateMu
 		return out, err
 	}
 	name := *in.Bucket
-	err = g.on(ctx, in.Bucket, service.Write, func(place) error {
-		out, err = g.files.CreateMultipartUpload(ctx, in)
+	err = g.on(ctx, in.Bucket, service.Write, func(p place) error {
+		out, err = p.files.CreateMultipartUpload(ctx, in)
 		return err
 	})
 	out.Bucket = name
@@ -35,7 +35,7 @@ func (g *gate) UploadPart(ctx context.Context, in *s3.UploadPartInput) (out *s3.
 			}
 			release(false)
 		}
-		out, err = g.files.UploadPart(ctx, in)
+		out, err = p.files.UploadPart(ctx, in)
 		return err
 	})
 	return out, err
@@ -44,8 +44,8 @@ func (g *gate) UploadPart(ctx context.Context, in *s3.UploadPartInput) (out *s3.
 func (g *gate) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMultipartUploadInput) (out s3response.CompleteMultipartUploadResult, version string, err error) {
 	name := *in.Bucket
 	size := g.uploadSize(ctx, in)
-	err = g.write(ctx, in.Bucket, in.Key, size, "ObjectCreated:CompleteMultipartUpload", func() (made, error) {
-		out, version, err = g.files.CompleteMultipartUpload(ctx, in)
+	err = g.write(ctx, in.Bucket, in.Key, size, "ObjectCreated:CompleteMultipartUpload", func(p place) (made, error) {
+		out, version, err = p.files.CompleteMultipartUpload(ctx, in)
 		m := made{version: version}
 		if out.ETag != nil {
 			m.etag = *out.ETag
@@ -59,13 +59,13 @@ func (g *gate) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMulti
 // uploadSize is the size of the parts of an upload to a bucket with a quota; 0
 // where it cannot be told, and the upload will then fail by itself.
 func (g *gate) uploadSize(ctx context.Context, in *s3.CompleteMultipartUploadInput) (size int64) {
-	p, err := g.find(g.caller(ctx), *in.Bucket)
+	p, err := g.open(g.caller(ctx), *in.Bucket)
 	if err != nil || p.spec == nil || p.spec.quota == 0 {
 		return 0
 	}
 	most, marker := int32(1000), ""
 	for {
-		out, err := g.files.ListParts(ctx, &s3.ListPartsInput{Bucket: &p.folder, Key: in.Key, UploadId: in.UploadId, MaxParts: &most, PartNumberMarker: &marker})
+		out, err := p.files.ListParts(ctx, &s3.ListPartsInput{Bucket: &p.folder, Key: in.Key, UploadId: in.UploadId, MaxParts: &most, PartNumberMarker: &marker})
 		if err != nil {
 			return size
 		}
@@ -83,12 +83,12 @@ func (g *gate) AbortMultipartUpload(ctx context.Context, in *s3.AbortMultipartUp
 	if err := checkKey(in.Key); err != nil {
 		return err
 	}
-	return g.on(ctx, in.Bucket, service.Write, func(place) error { return g.files.AbortMultipartUpload(ctx, in) })
+	return g.on(ctx, in.Bucket, service.Write, func(p place) error { return p.files.AbortMultipartUpload(ctx, in) })
 }
 
 func (g *gate) ListMultipartUploads(ctx context.Context, in *s3.ListMultipartUploadsInput) (out s3response.ListMultipartUploadsResult, err error) {
 	name := *in.Bucket
-	err = g.on(ctx, in.Bucket, service.List, func(place) error { out, err = g.files.ListMultipartUploads(ctx, in); return err })
+	err = g.on(ctx, in.Bucket, service.List, func(p place) error { out, err = p.files.ListMultipartUploads(ctx, in); return err })
 	out.Bucket = name
 	return out, err
 }
@@ -98,7 +98,7 @@ func (g *gate) ListParts(ctx context.Context, in *s3.ListPartsInput) (out s3resp
 		return out, err
 	}
 	name := *in.Bucket
-	err = g.on(ctx, in.Bucket, service.Write, func(place) error { out, err = g.files.ListParts(ctx, in); return err })
+	err = g.on(ctx, in.Bucket, service.Write, func(p place) error { out, err = p.files.ListParts(ctx, in); return err })
 	out.Bucket = name
 	return out, err
 }

@@ -15,7 +15,7 @@ import (
 
 // write is on for an operation that makes an object: it keeps the quota, which
 // size counts towards, and tells of the event that made names.
-func (g *gate) write(ctx context.Context, bucket, key *string, size int64, event string, do func() (made, error)) error {
+func (g *gate) write(ctx context.Context, bucket, key *string, size int64, event string, do func(p place) (made, error)) error {
 	if err := checkKey(key); err != nil {
 		return err
 	}
@@ -29,7 +29,7 @@ func (g *gate) write(ctx context.Context, bucket, key *string, size int64, event
 			release(false)
 			return err
 		}
-		m, err := do()
+		m, err := do(p)
 		release(err == nil)
 		if err != nil {
 			intent.drop()
@@ -51,8 +51,8 @@ func (g *gate) PutObject(ctx context.Context, in s3response.PutObjectInput) (out
 	if in.ContentLength != nil {
 		size = *in.ContentLength
 	}
-	err = g.write(ctx, in.Bucket, in.Key, size, "ObjectCreated:Put", func() (made, error) {
-		out, err = g.files.PutObject(ctx, in)
+	err = g.write(ctx, in.Bucket, in.Key, size, "ObjectCreated:Put", func(p place) (made, error) {
+		out, err = p.files.PutObject(ctx, in)
 		return made{etag: out.ETag, version: out.VersionID}, err
 	})
 	return out, err
@@ -62,7 +62,7 @@ func (g *gate) HeadObject(ctx context.Context, in *s3.HeadObjectInput) (out *s3.
 	if err := checkKey(in.Key); err != nil {
 		return nil, err
 	}
-	err = g.on(ctx, in.Bucket, service.Read, func(place) error { out, err = g.files.HeadObject(ctx, in); return err })
+	err = g.on(ctx, in.Bucket, service.Read, func(p place) error { out, err = p.files.HeadObject(ctx, in); return err })
 	return out, err
 }
 
@@ -70,7 +70,7 @@ func (g *gate) GetObject(ctx context.Context, in *s3.GetObjectInput) (out *s3.Ge
 	if err := checkKey(in.Key); err != nil {
 		return nil, err
 	}
-	err = g.on(ctx, in.Bucket, service.Read, func(place) error { out, err = g.files.GetObject(ctx, in); return err })
+	err = g.on(ctx, in.Bucket, service.Read, func(p place) error { out, err = p.files.GetObject(ctx, in); return err })
 	return out, err
 }
 
@@ -78,7 +78,7 @@ func (g *gate) GetObjectAttributes(ctx context.Context, in *s3.GetObjectAttribut
 	if err := checkKey(in.Key); err != nil {
 		return out, err
 	}
-	err = g.on(ctx, in.Bucket, service.Read, func(place) error { out, err = g.files.GetObjectAttributes(ctx, in); return err })
+	err = g.on(ctx, in.Bucket, service.Read, func(p place) error { out, err = p.files.GetObjectAttributes(ctx, in); return err })
 	return out, err
 }
 
@@ -93,7 +93,7 @@ func (g *gate) DeleteObject(ctx context.Context, in *s3.DeleteObjectInput) (out 
 			return err
 		}
 		before := g.d.sizeOf(p, *in.Key)
-		if out, err = g.files.DeleteObject(ctx, in); err != nil {
+		if out, err = p.files.DeleteObject(ctx, in); err != nil {
 			intent.drop()
 			return err
 		}
@@ -145,55 +145,55 @@ func (g *gate) GetObjectTagging(ctx context.Context, bucket, object, version str
 		return nil, err
 	}
 	err = g.in(ctx, bucket, service.Read, func(p place) error {
-		out, err = g.files.GetObjectTagging(ctx, p.folder, object, version)
+		out, err = p.files.GetObjectTagging(ctx, p.folder, object, version)
 		return err
 	})
 	return out, err
 }
 
 func (g *gate) PutObjectTagging(ctx context.Context, bucket, object, version string, tags map[string]string) error {
-	return g.edit(ctx, bucket, object, func(folder string) error {
-		return g.files.PutObjectTagging(ctx, folder, object, version, tags)
+	return g.edit(ctx, bucket, object, func(p place) error {
+		return p.files.PutObjectTagging(ctx, p.folder, object, version, tags)
 	})
 }
 
 func (g *gate) DeleteObjectTagging(ctx context.Context, bucket, object, version string) error {
-	return g.edit(ctx, bucket, object, func(folder string) error {
-		return g.files.DeleteObjectTagging(ctx, folder, object, version)
+	return g.edit(ctx, bucket, object, func(p place) error {
+		return p.files.DeleteObjectTagging(ctx, p.folder, object, version)
 	})
 }
 
 // edit is a write that changes what is said about an object, not the object.
-func (g *gate) edit(ctx context.Context, bucket, object string, do func(folder string) error) error {
+func (g *gate) edit(ctx context.Context, bucket, object string, do func(p place) error) error {
 	if err := checkKey(&object); err != nil {
 		return err
 	}
-	return g.in(ctx, bucket, service.Write, func(p place) error { return do(p.folder) })
+	return g.in(ctx, bucket, service.Write, func(p place) error { return do(p) })
 }
 
 func (g *gate) PutObjectRetention(ctx context.Context, bucket, object, version string, retention []byte) error {
-	return g.edit(ctx, bucket, object, func(folder string) error {
-		return g.files.PutObjectRetention(ctx, folder, object, version, retention)
+	return g.edit(ctx, bucket, object, func(p place) error {
+		return p.files.PutObjectRetention(ctx, p.folder, object, version, retention)
 	})
 }
 
 func (g *gate) GetObjectRetention(ctx context.Context, bucket, object, version string) (out []byte, err error) {
-	err = g.locked(ctx, bucket, object, func(folder string) error {
-		out, err = g.files.GetObjectRetention(ctx, folder, object, version)
+	err = g.locked(ctx, bucket, object, func(p place) error {
+		out, err = p.files.GetObjectRetention(ctx, p.folder, object, version)
 		return err
 	})
 	return out, err
 }
 
 func (g *gate) PutObjectLegalHold(ctx context.Context, bucket, object, version string, status bool) error {
-	return g.edit(ctx, bucket, object, func(folder string) error {
-		return g.files.PutObjectLegalHold(ctx, folder, object, version, status)
+	return g.edit(ctx, bucket, object, func(p place) error {
+		return p.files.PutObjectLegalHold(ctx, p.folder, object, version, status)
 	})
 }
 
 func (g *gate) GetObjectLegalHold(ctx context.Context, bucket, object, version string) (out *bool, err error) {
-	err = g.locked(ctx, bucket, object, func(folder string) error {
-		out, err = g.files.GetObjectLegalHold(ctx, folder, object, version)
+	err = g.locked(ctx, bucket, object, func(p place) error {
+		out, err = p.files.GetObjectLegalHold(ctx, p.folder, object, version)
 		return err
 	})
 	return out, err
@@ -201,15 +201,15 @@ func (g *gate) GetObjectLegalHold(ctx context.Context, bucket, object, version s
 
 // locked reads what locks an object. versitygw asks it before a delete, so that
 // a caller who may delete may cause it, without a grant to read.
-func (g *gate) locked(ctx context.Context, bucket, object string, do func(folder string) error) error {
+func (g *gate) locked(ctx context.Context, bucket, object string, do func(p place) error) error {
 	if err := checkKey(&object); err != nil {
 		return err
 	}
-	p, err := g.find(g.caller(ctx), bucket)
+	p, err := g.open(g.caller(ctx), bucket)
 	if err != nil {
 		return err
 	}
-	return hide(do(p.folder), bucket)
+	return hide(do(p), bucket)
 }
 
 // SelectObjectContent is refused: versitygw's files do not offer it either.

@@ -30,12 +30,13 @@ type Path struct {
 
 // Info describes a bucket.
 type Info struct {
-	Bucket  string       `json:"bucket"`
-	S3      string       `json:"s3_name" doc:"Its name with the administrator's key"`
-	Objects int64        `json:"objects"`
-	Bytes   int64        `json:"bytes"`
-	Quota   mayfly.Bytes `json:"quota,omitempty"`
-	Public  bool         `json:"public"`
+	Bucket    string       `json:"bucket"`
+	S3        string       `json:"s3_name" doc:"Its name with the administrator's key"`
+	Objects   int64        `json:"objects"`
+	Bytes     int64        `json:"bytes"`
+	Quota     mayfly.Bytes `json:"quota,omitempty"`
+	Public    bool         `json:"public"`
+	Elsewhere bool         `json:"elsewhere,omitempty" doc:"Another S3 server holds the objects, which are not counted here"`
 }
 
 // Object describes an object.
@@ -148,8 +149,11 @@ func (d *Driver) listBuckets(ctx context.Context, in *struct {
 		if s.app != app {
 			continue
 		}
-		objects, bytes := measure(s.folder)
-		out.Body.Buckets = append(out.Body.Buckets, Info{Bucket: s.name, S3: s.full(), Objects: objects, Bytes: bytes, Quota: mayfly.Bytes(s.quota), Public: s.public})
+		info := Info{Bucket: s.name, S3: s.full(), Quota: mayfly.Bytes(s.quota), Public: s.public, Elsewhere: s.external}
+		if !s.external {
+			info.Objects, info.Bytes = measure(s.folder)
+		}
+		out.Body.Buckets = append(out.Body.Buckets, info)
 	}
 	slices.SortFunc(out.Body.Buckets, func(a, b Info) int { return strings.Compare(a.Bucket, b.Bucket) })
 	return out, nil
@@ -252,7 +256,7 @@ func (d *Driver) deleteObject(ctx context.Context, in *ObjectPath) (*struct{}, e
 func problem(op string, err error) error {
 	codes := map[string]mayfly.Code{
 		"NoSuchKey": mayfly.NotFound, "NoSuchBucket": mayfly.NotFound, "AccessDenied": mayfly.Denied,
-		"InvalidArgument": mayfly.Invalid, "QuotaExceeded": mayfly.Quota, "PreconditionFailed": mayfly.Conflict,
+		"InvalidArgument": mayfly.Invalid, "QuotaExceeded": mayfly.Quota, "PreconditionFailed": mayfly.Conflict, "ServiceUnavailable": mayfly.Unavailable,
 	}
 	if err == nil {
 		return nil

@@ -5,10 +5,12 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/base64"
+	"encoding/json"
+	"os"
 	"sync/atomic"
 
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/versity/versitygw/auth"
-	"github.com/versity/versitygw/s3err"
 
 	"github.com/mayfly-cloud/mayfly"
 )
@@ -23,14 +25,21 @@ type Key struct {
 type keyring struct {
 	node  []byte
 	admin Key
+	users auth.IAMService                          // accounts that the administrator made
 	known atomic.Pointer[map[string]mayfly.Caller] // by access key
 }
 
-func newKeyring(node []byte) *keyring {
+// openKeyring keeps the accounts in dir.
+func openKeyring(node []byte, dir string) (*keyring, error) {
 	r := &keyring{node: node}
 	r.admin = r.derive("admin")
 	r.apply(nil)
-	return r
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	var err error
+	r.users, err = auth.NewInternal(auth.Account{Access: r.admin.Access, Secret: r.admin.Secret, Role: auth.RoleAdmin}, dir)
+	return r, err
 }
 
 // derive makes the key of a subject: 20 and 40 characters, as AWS's.
@@ -66,21 +75,26 @@ func (r *keyring) caller(access string) mayfly.Caller {
 	if who, ok := (*r.known.Load())[access]; ok {
 		return who
 	}
+	if _, err := r.users.GetUserAccount(access); err == nil {
+		return mayfly.Caller{Kind: mayfly.CallerUser, Name: access}
+	}
 	return mayfly.Caller{Kind: mayfly.CallerAnonymous}
 }
 
-// GetUserAccount is the account of an access key. Every account is an
-// administrator to versitygw, whose own access control is thereby off: the gate
-// decides.
+// GetUserAccount is the account of an access key. A function is a plain user to
+// versitygw, and the owner of each bucket that it knows: the gate decides.
 func (r *keyring) GetUserAccount(access string) (auth.Account, error) {
-	who := r.caller(access)
-	switch who.Kind {
-	case mayfly.CallerAdmin:
-		return auth.Account{Access: access, Secret: r.admin.Secret, Role: auth.RoleAdmin}, nil
-	case mayfly.CallerFunction:
-		return auth.Account{Access: access, Secret: r.function(who.App, who.Function).Secret, Role: auth.RoleAdmin}, nil
+	if who, ok := (*r.known.Load())[access]; ok && who.Kind == mayfly.CallerFunction {
+		return auth.Account{Access: access, Secret: r.function(who.App, who.Function).Secret, Role: auth.RoleUser}, nil
 	}
-	return auth.Account{}, auth.ErrNoSuchUser
+	return r.users.GetUserAccount(access)
+}
+
+// ownerOf is the access control list of a bucket as its one owner sees it.
+func ownerOf(access string) ([]byte, error) {
+	return json.Marshal(auth.ACL{Owner: access, Grantees: []auth.Grantee{
+		{Permission: auth.PermissionFullControl, Access: access, Type: types.TypeCanonicalUser},
+	}})
 }
 
 // ResolveAccounts is the access keys that are not known.
@@ -93,16 +107,22 @@ func (r *keyring) ResolveAccounts(access []string) (missing []string, err error)
 	return missing, nil
 }
 
-// The accounts follow the manifests; versitygw cannot change them.
+// Functions' accounts follow the manifests; the others are the administrator's
+// to make.
 
-func (r *keyring) CreateAccount(auth.Account) error { return unsupported() }
+func (r *keyring) CreateAccount(a auth.Account) error {
+	if r.caller(a.Access).Kind != mayfly.CallerAnonymous {
+		return auth.ErrUserExists
+	}
+	return r.users.CreateAccount(a)
+}
 
-func (r *keyring) UpdateUserAccount(string, auth.MutableProps) error { return unsupported() }
+func (r *keyring) UpdateUserAccount(access string, props auth.MutableProps) error {
+	return r.users.UpdateUserAccount(access, props)
+}
 
-func (r *keyring) DeleteUserAccount(string) error { return unsupported() }
+func (r *keyring) DeleteUserAccount(access string) error { return r.users.DeleteUserAccount(access) }
 
-func (r *keyring) ListUserAccounts() ([]auth.Account, error) { return nil, unsupported() }
+func (r *keyring) ListUserAccounts() ([]auth.Account, error) { return r.users.ListUserAccounts() }
 
-func (r *keyring) Shutdown() error { return nil }
-
-func unsupported() error { return s3err.GetAPIError(s3err.ErrNotImplemented) }
+func (r *keyring) Shutdown() error { return r.users.Shutdown() }

@@ -63,7 +63,7 @@ func TestKilledWriter(t *testing.T) {
 	}
 	ctx := platform(t.Context())
 	for _, key := range acknowledged {
-		if !n.stateOf(ctx, n.spec("photos", "heard").folder, key).Exists {
+		if !n.stateOf(ctx, n.spec("photos", "heard").store, key).Exists {
 			t.Errorf("%s was acknowledged and is not there", key)
 		}
 		if !told[key] {

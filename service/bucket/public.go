@@ -66,7 +66,7 @@ func allowOrigin(w http.ResponseWriter, r *http.Request, c *mayfly.CORS) {
 }
 
 func (d *Driver) servePublic(w http.ResponseWriter, r *http.Request, s *spec, key string) {
-	head, err := d.files.HeadObject(r.Context(), &s3.HeadObjectInput{Bucket: &s.folder, Key: &key})
+	head, err := s.files.HeadObject(r.Context(), &s3.HeadObjectInput{Bucket: &s.folder, Key: &key})
 	if err != nil || strings.HasSuffix(key, "/") {
 		http.NotFound(w, r)
 		return
@@ -90,7 +90,7 @@ func (d *Driver) servePublic(w http.ResponseWriter, r *http.Request, s *spec, ke
 	// among them gets an origin of its own.
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Security-Policy", "sandbox allow-scripts allow-forms allow-popups")
-	body := &reader{ctx: r.Context(), d: d, folder: s.folder, key: key, size: *head.ContentLength}
+	body := &reader{ctx: r.Context(), store: s.store, key: key, size: *head.ContentLength}
 	defer body.Close()
 	http.ServeContent(w, r, "", *head.LastModified, body)
 }
@@ -98,13 +98,12 @@ func (d *Driver) servePublic(w http.ResponseWriter, r *http.Request, s *spec, ke
 // reader reads an object from any place; it opens the object with the first
 // read after a seek.
 type reader struct {
-	ctx    context.Context
-	d      *Driver
-	folder string
-	key    string
-	size   int64
-	at     int64
-	open   io.ReadCloser
+	ctx context.Context
+	store
+	key  string
+	size int64
+	at   int64
+	open io.ReadCloser
 }
 
 func (r *reader) Seek(offset int64, whence int) (int64, error) {
@@ -130,7 +129,7 @@ func (r *reader) Read(b []byte) (int, error) {
 	}
 	if r.open == nil {
 		from := fmt.Sprintf("bytes=%d-", r.at)
-		out, err := r.d.files.GetObject(r.ctx, &s3.GetObjectInput{Bucket: &r.folder, Key: &r.key, Range: &from})
+		out, err := r.files.GetObject(r.ctx, &s3.GetObjectInput{Bucket: &r.folder, Key: &r.key, Range: &from})
 		if err != nil {
 			return 0, err
 		}

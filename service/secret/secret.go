@@ -388,10 +388,18 @@ func references(m *mayfly.Manifest) iter.Seq2[string, string] {
 				if t.Secret != "" && !yield(fmt.Sprintf("functions.%s.on[%d].secret", name, i), t.Secret) {
 					return
 				}
+				if t.DSN != "" && !yield(fmt.Sprintf("functions.%s.on[%d].dsn", name, i), t.DSN) {
+					return
+				}
 			}
 		}
 		for name, db := range m.Databases {
 			if db != nil && db.DSN != "" && !yield("databases."+name+".dsn", db.DSN) {
+				return
+			}
+		}
+		for name, b := range m.Buckets {
+			if b != nil && b.Credentials != "" && !yield("buckets."+name+".credentials", b.Credentials) {
 				return
 			}
 		}

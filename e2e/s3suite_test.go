@@ -1,0 +1,182 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"maps"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// suiteVariable makes TestS3Suite run, which takes some five minutes and
+// downloads versitygw's program.
+const suiteVariable = "MAYFLY_E2E_S3_SUITE"
+
+// TestS3Suite runs the S3 tests that come with versitygw against its own server
+// and against a node. What its server passes a node passes, but for the cases in
+// testdata/s3suite-excluded.txt, each of which must still fail. Some cases count
+// seconds and fail on a busy machine: what failed has two more chances.
+func TestS3Suite(t *testing.T) {
+	if os.Getenv(suiteVariable) == "" {
+		t.Skip(suiteVariable + " is not set")
+	}
+	needs(t, "go")
+	bin := t.TempDir()
+	installVersitygw(t, bin)
+	server := libraryServer(t, bin)
+	library := runSuite(t, func() results { return runCases(t, bin, server, "admin", "library-secret") }, nil)
+	n := start(t, t.TempDir(), "serve")
+	access, secret := n.s3Keys()
+	excluded := excludedCases(t)
+	ours := runSuite(t, func() results { return runCases(t, bin, n.S3, access, secret) }, excluded)
+	t.Logf("versitygw's own server passes %d of %d, a node %d of %d", len(library.passed), library.ran, len(ours.passed), ours.ran)
+	if library.ran < 700 || ours.ran != library.ran {
+		t.Errorf("%d cases were run against versitygw's server, %d against a node", library.ran, ours.ran)
+	}
+	for name := range library.passed {
+		if why, ok := ours.failed[name]; ok && excluded[name] == "" {
+			t.Errorf("%s passes against versitygw's server and fails here: %s", name, why)
+		}
+	}
+	for name := range excluded {
+		if ours.passed[name] {
+			t.Errorf("%s passes: take it off the list of excluded cases", name)
+		}
+	}
+	n.stop()
+}
+
+// excludedCases are the cases that are not for a node, with their reasons.
+func excludedCases(t *testing.T) map[string]string {
+	t.Helper()
+	data, err := os.ReadFile("testdata/s3suite-excluded.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]string{}
+	for line := range strings.Lines(string(data)) {
+		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
+			continue
+		}
+		name, why, _ := strings.Cut(line, " ")
+		if why = strings.TrimSpace(why); why == "" {
+			t.Errorf("%s is excluded without a reason", name)
+		}
+		out[name] = why
+	}
+	return out
+}
+
+func installVersitygw(t *testing.T, bin string) {
+	t.Helper()
+	version, err := exec.Command("go", "list", "-m", "-f", "{{.Version}}", "github.com/versity/versitygw").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	install := exec.Command("go", "install", "github.com/versity/versitygw/cmd/versitygw@"+strings.TrimSpace(string(version)))
+	install.Dir = bin // outside of this module, whose go.mod is not to change
+	install.Env = append(os.Environ(), "CGO_ENABLED=0", "GOBIN="+bin)
+	if out, err := install.CombinedOutput(); err != nil {
+		t.Fatalf("install versitygw: %v\n%s", err, out)
+	}
+}
+
+// libraryServer starts versitygw over files, with versions and accounts.
+func libraryServer(t *testing.T, bin string) (url string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	_ = l.Close()
+	data, versions, accounts := t.TempDir(), t.TempDir(), t.TempDir()
+	cmd := exec.Command(filepath.Join(bin, "versitygw"), "--access", "admin", "--secret", "library-secret", "--port", addr, "--iam-dir", accounts, "--quiet", "posix", "--versioning-dir", versions, data)
+	cmd.Env = plainEnv()
+	out := &output{}
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	eventually(t, "versitygw's server listens", func() bool {
+		c, err := net.Dial("tcp", addr)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err == nil
+	})
+	return "http://" + addr
+}
+
+// plainEnv is the environment without what S3 clients read from it.
+func plainEnv() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "AWS_") || strings.HasPrefix(v, "ROOT_") })
+}
+
+// results are those of one run of the suite, by case.
+type results struct {
+	ran    int
+	passed map[string]bool
+	failed map[string]string // with the message
+}
+
+var (
+	colours  = regexp.MustCompile("\x1b\\[[0-9;]*m")
+	caseName = regexp.MustCompile(`^(RUN|PASS|FAIL)\s+(\w+):?\s*(.*)`)
+)
+
+// runSuite runs all cases until each has passed once that is not excluded, three
+// times at most.
+func runSuite(t *testing.T, run func() results, excluded map[string]string) results {
+	t.Helper()
+	var all results
+	for range 3 {
+		r := run()
+		maps.Copy(r.passed, all.passed)
+		maps.DeleteFunc(r.failed, func(name, _ string) bool { return r.passed[name] })
+		all = r
+		left := maps.Clone(r.failed)
+		maps.DeleteFunc(left, func(name, _ string) bool { return excluded[name] != "" })
+		if len(left) == 0 {
+			break
+		}
+	}
+	return all
+}
+
+// runCases runs all cases once. They create accounts by the program in their working
+// folder.
+func runCases(t *testing.T, bin, url, access, secret string) results {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "./versitygw", "test", "--access", access, "--secret", secret, "--endpoint", url, "full-flow", "--versioning-enabled", "--parallel")
+	cmd.Dir, cmd.Env = bin, plainEnv()
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	_ = cmd.Run() // fails where a case does
+	r := results{passed: map[string]bool{}, failed: map[string]string{}}
+	for line := range strings.Lines(out.String()) {
+		switch m := caseName.FindStringSubmatch(colours.ReplaceAllString(line, "")); {
+		case m == nil:
+		case m[1] == "RUN":
+			r.ran++
+		case m[1] == "PASS":
+			r.passed[m[2]] = true
+		default:
+			r.failed[m[2]] = m[3]
+		}
+	}
+	if r.ran == 0 {
+		t.Fatalf("the suite ran nothing:\n%s", out.String())
+	}
+	return r
+}
