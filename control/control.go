@@ -53,6 +53,12 @@ type Resource interface {
 	Apply(ctx context.Context, apps []*mayfly.Manifest) error
 }
 
+// Stepper is a Resource whose Apply does more than make what is declared.
+type Stepper interface {
+	// Steps is what the next Apply with m would do, by name.
+	Steps(m *mayfly.Manifest) (map[string][]string, error)
+}
+
 // Images fetches container images that a manifest names by reference.
 type Images interface {
 	// Fetch writes the image as an OCI layout into dir, and pins it by digest.

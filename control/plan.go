@@ -69,6 +69,7 @@ type ResourceChange struct {
 	Name   string        `json:"name"`
 	Action Action        `json:"action"`
 	Fields []FieldChange `json:"fields,omitempty"`
+	Steps  []string      `json:"steps,omitempty"` // what is done to it, such as migrations
 }
 
 // FieldChange is one value that changes; "" stands for none.
@@ -120,7 +121,30 @@ func (c *Control) plan(ctx context.Context, src *Source, doc *manifest.Document,
 	plan := compare(doc.Manifest, bundles, base)
 	c.foresee(plan, time.Now())
 	plan.Warnings = warnings
-	return plan, nil
+	return plan, c.addSteps(plan)
+}
+
+// addSteps asks what a deploy does to resources beside making them.
+func (c *Control) addSteps(p *Plan) error {
+	for _, r := range c.cfg.Resources {
+		s, ok := r.(Stepper)
+		if !ok {
+			continue
+		}
+		steps, err := s.Steps(p.manifest)
+		if err != nil {
+			return err
+		}
+		for _, name := range slices.Sorted(maps.Keys(steps)) {
+			i := slices.IndexFunc(p.Resources, func(ch ResourceChange) bool { return ch.Kind == r.Kind() && ch.Name == name })
+			if i < 0 {
+				i = len(p.Resources)
+				p.Resources = append(p.Resources, ResourceChange{Kind: r.Kind(), Name: name, Action: Change})
+			}
+			p.Resources[i].Steps = steps[name]
+		}
+	}
+	return nil
 }
 
 // leaveOut takes functions out of a manifest whose build needs a program that

@@ -94,6 +94,9 @@ func (p *Plan) write(b *strings.Builder) {
 		}
 		b.WriteString("\n")
 		writeFields(b, "    ", r.Fields)
+		for _, step := range r.Steps {
+			fmt.Fprintf(b, "    %s\n", step)
+		}
 	}
 	if len(p.Settings) > 0 {
 		b.WriteString("~ app\n")

@@ -99,6 +99,7 @@ func (n *Node) makeServices() (err error) {
 		Changed: func(app mayfly.AppName, database string) { rows.Wake(app, database) },
 	})
 	n.closing(databases.Close)
+	n.databaseGauges(databases)
 	rows = table.New(table.Config{Source: databases, Invoker: caller{n.invoker, n.tracer}, Aside: n.enqueue, Log: c.Log})
 	p.services = append(p.services, p.secrets, stores, n.buckets, databases)
 	p.triggers = append(p.triggers, keys, objects, rows)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -329,26 +328,6 @@ func (c *capture) status() Capture {
 	s := c.state
 	s.Tables, s.Missing, s.Warnings = slices.Clone(s.Tables), slices.Clone(s.Missing), slices.Clone(s.Warnings)
 	return s
-}
-
-// CaptureOf is how the changes of one database are followed.
-type CaptureOf struct {
-	App      mayfly.AppName
-	Database string
-	Capture
-}
-
-// Captures are the PostgreSQL databases whose changes functions listen to.
-func (d *Driver) Captures() (out []CaptureOf) {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	for _, key := range slices.Sorted(maps.Keys(d.captures)) {
-		c := d.captures[key]
-		if c.follows() {
-			out = append(out, CaptureOf{c.app, c.name, c.status()})
-		}
-	}
-	return out
 }
 
 func (c *capture) follows() bool {

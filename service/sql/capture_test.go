@@ -262,7 +262,7 @@ func testLosses(t *testing.T, dsn string) {
 		t.Fatal(err)
 	}
 	f := follow(t, dsn, nil, "t")
-	state := func() Capture { return f.d.Captures()[0].Capture }
+	state := func() Capture { return *f.d.Databases()[0].Changes }
 	f.do("create table t (id int, v text)")
 	f.eventually("it follows", func() bool { return state().State == "following" && len(state().Missing) == 0 })
 	if w := fmt.Sprint(state().Warnings); !strings.Contains(w, "max_slot_wal_keep_size") {

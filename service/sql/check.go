@@ -70,19 +70,53 @@ func (d *Driver) checkPostgres(spec *mayfly.Database) error {
 	return nil
 }
 
-// Plan is what the next Apply would do to the databases of m, a line each.
-func (d *Driver) Plan(m *mayfly.Manifest) ([]string, error) {
-	var lines []string
-	for _, name := range slices.Sorted(maps.Keys(m.Databases)) {
-		names, err := d.pending(m.App, name, m.Databases[name])
+// Steps is what the next Apply would do to the databases of m beside making
+// them, by database.
+func (d *Driver) Steps(m *mayfly.Manifest) (map[string][]string, error) {
+	steps := map[string][]string{}
+	for name, spec := range m.Databases {
+		files, err := d.pending(m.App, name, spec)
 		if err != nil {
 			return nil, fmt.Errorf("databases.%s: %w", name, err)
 		}
-		for _, file := range names {
-			lines = append(lines, "database "+name+": run migration "+file)
+		for _, file := range files {
+			steps[name] = append(steps[name], "run migration "+file)
+		}
+		if spec != nil && spec.Engine == "postgres" {
+			steps[name] = append(steps[name], d.following(m, name)...)
+		}
+		if len(steps[name]) == 0 {
+			delete(steps, name)
 		}
 	}
-	return lines, nil
+	return steps, nil
+}
+
+// following is what a deploy does on a PostgreSQL server for table triggers.
+func (d *Driver) following(m *mayfly.Manifest, name string) (steps []string) {
+	wanted, have := listened(m, name), map[string]tableSpec{}
+	if c := d.capture(m.App, name); c != nil {
+		c.mu.Lock()
+		have = c.wanted
+		c.mu.Unlock()
+	}
+	if len(wanted) > 0 && len(have) == 0 {
+		steps = append(steps, "make a replication slot and a publication")
+	}
+	for _, table := range slices.Sorted(maps.Keys(wanted)) {
+		if have[table] != nil {
+			continue
+		}
+		step := "follow table " + table
+		if wanted[table]["update"] || wanted[table]["delete"] {
+			step += ", with REPLICA IDENTITY FULL"
+		}
+		steps = append(steps, step)
+	}
+	if len(wanted) == 0 && len(have) > 0 {
+		steps = append(steps, "drop the replication slot and the publication, and give tables their replica identity back")
+	}
+	return steps
 }
 
 func (d *Driver) pending(app mayfly.AppName, name string, spec *mayfly.Database) ([]string, error) {

@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -274,25 +275,39 @@ func (d *Driver) list(ctx context.Context, in *struct {
 	}
 	out := &listOutput{}
 	out.Body.Databases = []Info{}
+	for _, db := range d.Databases() {
+		if db.App == app {
+			out.Body.Databases = append(out.Body.Databases, db.Info)
+		}
+	}
+	return out, nil
+}
+
+// Described is a database of an app.
+type Described struct {
+	App mayfly.AppName
+	Info
+}
+
+// Databases are those of all apps, by app and name.
+func (d *Driver) Databases() (out []Described) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	for _, db := range d.databases {
-		if db.app == app {
-			out.Body.Databases = append(out.Body.Databases, db.info())
-		}
+		out = append(out, Described{db.app, db.info()})
 	}
-	for _, p := range d.servers {
-		if p.app == app {
-			i := p.info()
-			if c := d.captures[string(app)+"/"+p.name]; c != nil && c.follows() {
-				s := c.status()
-				i.Changes = &s
-			}
-			out.Body.Databases = append(out.Body.Databases, i)
+	for key, p := range d.servers {
+		i := p.info()
+		if c := d.captures[key]; c != nil && c.follows() {
+			s := c.status()
+			i.Changes = &s
 		}
+		out = append(out, Described{p.app, i})
 	}
-	slices.SortFunc(out.Body.Databases, func(a, b Info) int { return strings.Compare(a.Database, b.Database) })
-	return out, nil
+	slices.SortFunc(out, func(a, b Described) int {
+		return cmp.Or(strings.Compare(string(a.App), string(b.App)), strings.Compare(a.Database, b.Database))
+	})
+	return out
 }
 
 func (d *database) info() Info {

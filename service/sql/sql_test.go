@@ -244,7 +244,7 @@ func TestMigrations(t *testing.T) {
 	}
 	delete(late, "3_late.sql")
 	late["11_broken.sql"] = "insert into t values (9, 9); insert into nowhere values (1)"
-	if plan, err := d.Plan(app(late)); err != nil || fmt.Sprint(plan) != "[database main: run migration 11_broken.sql]" {
+	if plan, err := d.Steps(app(late)); err != nil || fmt.Sprint(plan) != "map[main:[run migration 11_broken.sql]]" {
 		t.Errorf("plan: %v %v", plan, err)
 	}
 	if err := d.Apply(admin, []*mayfly.Manifest{app(late)}); err == nil || !strings.Contains(err.Error(), "nowhere") {

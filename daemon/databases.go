@@ -1,0 +1,45 @@
+package daemon
+
+import "github.com/mayfly-cloud/mayfly/service/sql"
+
+// databaseGauges are how databases fare: their connections, and the changes that
+// are followed.
+func (n *Node) databaseGauges(databases *sql.Driver) {
+	gauge := func(name, help string, counter bool, value func(d *sql.Described) (float64, bool)) {
+		n.metrics.Collect(name, help, counter, []string{"app", "database"}, func(emit emit) {
+			all := databases.Databases()
+			for i := range all {
+				if v, ok := value(&all[i]); ok {
+					emit(v, string(all[i].App), all[i].Database)
+				}
+			}
+		})
+	}
+	always := func(value func(d *sql.Described) float64) func(d *sql.Described) (float64, bool) {
+		return func(d *sql.Described) (float64, bool) { return value(d), true }
+	}
+	gauge("mayfly_database_waits_total", "Statements and transactions that waited for a connection for more than 1 ms.", true, always(func(d *sql.Described) float64 { return float64(d.Waits) }))
+	gauge("mayfly_database_wait_seconds_total", "How long they waited.", true, always(func(d *sql.Described) float64 { return float64(d.WaitedMS) / 1000 }))
+	gauge("mayfly_database_refused_total", "Those that waited for too long.", true, always(func(d *sql.Described) float64 { return float64(d.Refused) }))
+	gauge("mayfly_database_bytes", "The size of an SQLite database.", false, func(d *sql.Described) (float64, bool) { return float64(d.Bytes), d.Engine == "sqlite" })
+	gauge("mayfly_database_connections", "Open connections to PostgreSQL.", false, func(d *sql.Described) (float64, bool) {
+		return float64(d.Connections), d.Engine == "postgres"
+	})
+	changes := func(value func(c *sql.Capture) float64) func(d *sql.Described) (float64, bool) {
+		return func(d *sql.Described) (float64, bool) {
+			if d.Changes == nil {
+				return 0, false
+			}
+			return value(d.Changes), true
+		}
+	}
+	is := func(ok bool) float64 {
+		if ok {
+			return 1
+		}
+		return 0
+	}
+	gauge("mayfly_database_changes_following", "Whether PostgreSQL's changes are followed: 1 or 0.", false, changes(func(c *sql.Capture) float64 { return is(c.State == "following") }))
+	gauge("mayfly_database_changes_lost", "Whether changes were lost, and the events stopped: 1 or 0.", false, changes(func(c *sql.Capture) float64 { return is(c.State == "lost") }))
+	gauge("mayfly_database_changes_lag_bytes", "Write-ahead log that PostgreSQL keeps for the changes that are followed.", false, changes(func(c *sql.Capture) float64 { return float64(c.Lag) }))
+}
