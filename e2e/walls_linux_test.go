@@ -29,11 +29,15 @@ func wallsNode(t *testing.T) *node {
 	if err := os.CopyFS(dir, os.DirFS("testdata/walls")); err != nil {
 		t.Fatal(err)
 	}
-	native := filepath.Join(dir, "native")
-	build := exec.Command("go", "build", "-o", filepath.Join(native, "bootstrap"), filepath.Join(native, "main.go"))
+	native := filepath.Join(dir, "native", "bootstrap")
+	build := exec.Command("go", "build", "-o", native, filepath.Join(dir, "native", "main.go"))
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
+	}
+	// Node makes no system calls of its own choice, but may start what does.
+	if err := os.Link(native, filepath.Join(dir, "node", "native")); err != nil {
+		t.Fatal(err)
 	}
 	power := filepath.Join(dir, "python", "power")
 	write(t, power, "#!/bin/sh\nid -u\n")
@@ -112,6 +116,11 @@ func temptations(t *testing.T, n *node) map[string]any {
 			{"open_by_handle_at", unix.SYS_OPEN_BY_HANDLE_AT, 0, pointer, 0}, {"setns", unix.SYS_SETNS, 0, 0}, {"clone3", unix.SYS_CLONE3, pointer, 88},
 			{"unshare users", unix.SYS_UNSHARE, unix.CLONE_NEWUSER}, {"unshare mounts", unix.SYS_UNSHARE, unix.CLONE_NEWNS}, {"unshare network", unix.SYS_UNSHARE, unix.CLONE_NEWNET},
 			{"clone users", unix.SYS_CLONE, unix.CLONE_NEWUSER | int(unix.SIGCHLD), 0}, {"clone processes", unix.SYS_CLONE, unix.CLONE_NEWPID | int(unix.SIGCHLD), 0},
+			{"clone mounts", unix.SYS_CLONE, unix.CLONE_NEWNS | int(unix.SIGCHLD), 0}, {"clone network", unix.SYS_CLONE, unix.CLONE_NEWNET | int(unix.SIGCHLD), 0},
+			{"process_vm_writev", unix.SYS_PROCESS_VM_WRITEV, 1, pointer, 1, pointer, 1, 0}, {"pidfd_getfd", unix.SYS_PIDFD_GETFD, 0, 0, 0}, {"request_key", unix.SYS_REQUEST_KEY, pointer, pointer, 0, 0},
+			{"delete_module", unix.SYS_DELETE_MODULE, pointer, 0}, {"open_tree", unix.SYS_OPEN_TREE, 0, pointer, 1}, {"move_mount", unix.SYS_MOVE_MOUNT, 0, pointer, 0, pointer, 0},
+			{"syslog", unix.SYS_SYSLOG, 2, pointer, 10}, {"swapon", unix.SYS_SWAPON, pointer, 0}, {"sethostname", unix.SYS_SETHOSTNAME, pointer, 1}, {"fanotify", unix.SYS_FANOTIFY_INIT, 0, 0},
+			{"raw socket", unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_RAW, 1}, {"packet socket", unix.SYS_SOCKET, unix.AF_PACKET, unix.SOCK_RAW, 768},
 			{"reboot", unix.SYS_REBOOT, 0, 0, 0, 0}, {"set the time", unix.SYS_SETTIMEOFDAY, pointer, 0}, {"chroot", unix.SYS_CHROOT, pointer},
 		},
 	}
@@ -136,12 +145,12 @@ func TestWalls(t *testing.T) {
 			Held    int
 		}
 		r := n.direct("walls", fn, string(event))
-		if err := json.Unmarshal([]byte(r.body), &got); err != nil || r.status != 200 || len(got.Escaped) > 0 || got.Held < 40 {
+		if err := json.Unmarshal([]byte(r.body), &got); err != nil || r.status != 200 || len(got.Escaped) > 0 || got.Held < 80 {
 			t.Errorf("%s: %d %s", fn, r.status, r.body)
 		}
 		for _, bomb := range []string{"memory", "disk", "descriptors", "threads", "processes", "frames"} {
-			if bomb == "threads" && fn != "python" || bomb == "frames" && fn == "native" {
-				continue
+			if bomb == "frames" && fn == "native" {
+				continue // it has none
 			}
 			r := n.direct("walls", fn, `{"bomb":"`+bomb+`"}`)
 			// What a function uses up ends its call, or its instance.

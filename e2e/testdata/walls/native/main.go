@@ -1,4 +1,5 @@
-// Tries to get out of its sandbox, as a native program of the Runtime API.
+// Tries to get out of its sandbox, as a native program of the Runtime API or,
+// with the argument "escape", of another function.
 package main
 
 import (
@@ -12,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -129,6 +131,7 @@ func escape(e *event) (o outcome) {
 
 func bomb(kind string) string {
 	var held [][]byte
+	threads := 0
 	for {
 		var err error
 		switch kind {
@@ -142,6 +145,15 @@ func bomb(kind string) string {
 				_, err = f.Write(make([]byte, 1<<20))
 				f.Close()
 			}
+		case "threads":
+			if threads++; threads > 10_000 {
+				return "ESCAPED 10,000 threads"
+			}
+			go func() { // the runtime ends the process where it gets no more
+				runtime.LockOSThread()
+				time.Sleep(time.Hour)
+			}()
+			time.Sleep(100 * time.Microsecond)
 		case "memory":
 			held = append(held, bytes.Repeat([]byte{1}, 1<<20))
 		default:
@@ -154,6 +166,16 @@ func bomb(kind string) string {
 }
 
 func main() {
+	if len(os.Args) > 1 {
+		var e event
+		if err := json.NewDecoder(os.Stdin).Decode(&e); err != nil {
+			log.Fatal(err)
+		}
+		if err := json.NewEncoder(os.Stdout).Encode(escape(&e)); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
 	for {
 		if err := serve(); err != nil {
 			log.Fatal(err)

@@ -1,5 +1,5 @@
 // Tries to get out of its sandbox, in Node.
-const fs = require("fs"), net = require("net"), http = require("http"), { execFileSync, spawn } = require("child_process")
+const fs = require("fs"), net = require("net"), http = require("http"), { execFileSync, spawn } = require("child_process"), { Worker } = require("worker_threads")
 
 const read = path => { if (!fs.readFileSync(path).length) throw new Error("empty") }
 const run = (...line) => execFileSync(line[0], line.slice(1), { stdio: "pipe" })
@@ -56,6 +56,11 @@ async function bomb(kind) {
         const child = spawn("sleep", ["1000"])
         await new Promise((done, failed) => { child.on("spawn", done); child.on("error", failed) })
         held.push(child)
+      } else if (kind === "threads") {
+        if (held.length >= 10000) return "ESCAPED 10,000 threads"
+        const w = new Worker("setInterval(() => {}, 1000)", { eval: true })
+        await new Promise((done, failed) => { w.on("online", done); w.on("error", failed) })
+        held.push(w)
       } else if (kind === "descriptors") held.push(fs.openSync("/dev/null"))
       else if (kind === "disk") fs.appendFileSync("/tmp/fill", Buffer.alloc(1 << 20))
       else if (kind === "memory") held.push(Buffer.alloc(1 << 20, 1))
@@ -77,5 +82,6 @@ exports.handler = async event => {
       escaped.push(name)
     } catch { held++ }
   }
-  return { escaped, held }
+  const program = JSON.parse(execFileSync("/var/task/native", ["escape"], { input: JSON.stringify(event) }))
+  return { escaped: [...escaped, ...program.escaped || []], held: held + program.held }
 }
