@@ -30,6 +30,7 @@ import (
 	"github.com/mayfly-cloud/mayfly/trigger/once"
 	"github.com/mayfly-cloud/mayfly/trigger/postgres"
 	"github.com/mayfly-cloud/mayfly/trigger/queue"
+	"github.com/mayfly-cloud/mayfly/trigger/source"
 	"github.com/mayfly-cloud/mayfly/trigger/stream"
 	"github.com/mayfly-cloud/mayfly/trigger/table"
 	"github.com/mayfly-cloud/mayfly/trigger/topic"
@@ -84,7 +85,7 @@ func (n *Node) makeServices() (err error) {
 		Authz: p.grants, Changed: keys.Deliver, Log: c.Log,
 	})
 	objects := triggerbucket.New(n.enqueue)
-	if n.buckets, err = bucket.Open(bucket.Config{Dir: c.path("buckets"), Authz: p.grants, Secrets: p.secrets, Tracer: n.tracer, Changed: objects.Deliver, Log: c.Log}); err != nil {
+	if n.buckets, err = bucket.Open(bucket.Config{Dir: c.path("buckets"), Authz: p.grants, Tracer: n.tracer, Changed: objects.Deliver, Log: c.Log}); err != nil {
 		return err
 	}
 	n.closing(n.buckets.Close)
@@ -99,7 +100,6 @@ func (n *Node) makeServices() (err error) {
 		Changed: func(app mayfly.AppName, database string) { rows.Wake(app, database) },
 	})
 	n.closing(databases.Close)
-	n.databaseGauges(databases)
 	rows = table.New(table.Config{Source: databases, Invoker: caller{n.invoker, n.tracer}, Aside: n.enqueue, Log: c.Log})
 	p.services = append(p.services, p.secrets, stores, n.buckets, databases)
 	p.triggers = append(p.triggers, keys, objects, rows)
@@ -128,13 +128,23 @@ func (n *Node) makeTriggers(marks *engine.Bucket) {
 	p.destinations["topic"] = topics.Send
 	p.destinations["function"] = n.callLater
 	p.resources = append(p.resources, queue.Declared{}, topic.Declared{Topics: topics})
-	p.triggers = append(p.triggers, queues, topics, streams, n.schedules, n.hooks,
+	p.triggers = append(p.triggers, queues, topics, streams, n.schedules, n.hooks)
+	outside := []interface {
+		trigger.Driver
+		source.Driver
+	}{
 		nats.New(nats.Config{Enqueue: n.enqueue, Secrets: p.secrets, Log: c.Log}),
 		mqtt.New(mqtt.Config{Enqueue: n.enqueue, Secrets: p.secrets, Log: c.Log}),
 		kafka.New(kafka.Config{Enqueue: n.enqueue, Secrets: p.secrets, Log: c.Log}),
 		amqp.New(amqp.Config{Enqueue: n.enqueue, Secrets: p.secrets, Log: c.Log}),
-		postgres.New(postgres.Config{Enqueue: n.enqueue, Secrets: p.secrets, Log: c.Log}))
-	p.api = append(p.api, n.telemetry, n.ledger, p.calls, queues, topics, n.schedules, letters, once.New(marks))
+		postgres.New(postgres.Config{Enqueue: n.enqueue, Secrets: p.secrets, Log: c.Log}),
+	}
+	var links []source.Driver
+	for _, d := range outside {
+		p.triggers, links = append(p.triggers, d), append(links, d)
+	}
+	n.sources = source.New(links, p.grants)
+	p.api = append(p.api, n.telemetry, n.ledger, p.calls, queues, topics, n.schedules, letters, n.sources, once.New(marks))
 }
 
 // makeAlerts makes the rules over metrics.

@@ -28,6 +28,7 @@ import (
 	"github.com/mayfly-cloud/mayfly/telemetry/prom"
 	"github.com/mayfly-cloud/mayfly/trigger"
 	"github.com/mayfly-cloud/mayfly/trigger/cron"
+	"github.com/mayfly-cloud/mayfly/trigger/source"
 	"github.com/mayfly-cloud/mayfly/trigger/webhook"
 )
 
@@ -58,6 +59,7 @@ type Node struct {
 	buckets   *bucket.Driver
 	schedules *cron.Driver
 	hooks     *webhook.Driver
+	sources   *source.Sources
 	stores    stores
 	parts     parts
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/mayfly-cloud/mayfly/event"
+	"github.com/mayfly-cloud/mayfly/trigger"
 )
 
 // emit gives one value of a metric with the values of its labels.
@@ -16,6 +17,7 @@ func (n *Node) gauges() {
 	n.metrics.Watch(n.telemetry)
 	n.poolGauges()
 	n.eventGauges()
+	n.sourceGauges()
 	n.metrics.Collect("mayfly_budget_used_ratio", "What apps have spent of their budget of this month.", false, []string{"app"}, func(emit emit) {
 		for _, b := range n.ledger.Spending() {
 			emit(b.Share, string(b.App))
@@ -78,6 +80,26 @@ func (n *Node) eventGauges() {
 			emit(float64(count), app)
 		}
 	})
+}
+
+// sourceGauges are how the servers outside fare that functions take messages from.
+func (n *Node) sourceGauges() {
+	labels := []string{"app", "function", "kind", "of"}
+	each := func(value func(l *trigger.LinkState) float64) func(emit emit) {
+		return func(emit emit) {
+			for _, l := range n.sources.Links() {
+				emit(value(&l), string(l.App), string(l.Function), string(l.Kind), l.Of)
+			}
+		}
+	}
+	n.metrics.Collect("mayfly_source_connected", "Whether messages can come from a server outside and be accepted: 1 or 0.", false, labels, each(func(l *trigger.LinkState) float64 {
+		if l.Status == trigger.LinkConnected {
+			return 1
+		}
+		return 0
+	}))
+	n.metrics.Collect("mayfly_source_accepted_total", "Messages accepted from a server outside since its link began.", true, labels, each(func(l *trigger.LinkState) float64 { return float64(l.Accepted) }))
+	n.metrics.Collect("mayfly_source_refused_total", "Messages from a server outside that can never be accepted.", true, labels, each(func(l *trigger.LinkState) float64 { return float64(l.Refused) }))
 }
 
 // deadLetters counts those of each app; a deployed one without any has 0.

@@ -28,7 +28,7 @@ type LinkState struct {
 	Function mayfly.FunctionName `json:"function"`
 	Kind     mayfly.TriggerKind  `json:"kind"`
 	Of       string              `json:"of"`               // the subject, topic, queue or channel
-	Server   string              `json:"server,omitempty"` // its url, or the database that names it
+	Server   string              `json:"server,omitempty"` // its url, or the database or the secret that names it
 	Status   LinkStatus          `json:"status"`
 	Since    time.Time           `json:"since"`           // of the status
 	Error    string              `json:"error,omitempty"` // why it is not connected, or holds
@@ -53,8 +53,11 @@ func newLink(b *Binding, enqueue Enqueue, log *slog.Logger) *Link {
 	kind, of := b.Trigger.Kind()
 	l := &Link{binding: b, enqueue: enqueue, log: log}
 	l.state = LinkState{App: b.App, Function: b.Function, Kind: kind, Of: of, Server: b.Trigger.URL, Status: LinkConnecting, Since: time.Now()}
-	if b.Trigger.Database != "" {
+	switch {
+	case b.Trigger.Database != "":
 		l.state.Server = "database/" + b.Trigger.Database
+	case b.Trigger.DSN != "":
+		l.state.Server = "secret/" + b.Trigger.DSN
 	}
 	return l
 }

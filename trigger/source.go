@@ -141,7 +141,7 @@ func (s *Source) Run(ctx context.Context) error {
 }
 
 func (s *Source) start(ctx context.Context, key string, b Binding) *consumer {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(mayfly.WithCaller(ctx, mayfly.Caller{Kind: mayfly.CallerPlatform}))
 	c := &consumer{binding: b, cancel: cancel, ended: make(chan struct{})}
 	l := newLink(&c.binding, s.Enqueue, s.Log)
 	s.mu.Lock()

@@ -2,7 +2,10 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -33,6 +36,42 @@ func newEventCmd(g *globals) *cobra.Command {
 		},
 	}
 	samples.Flags().StringVar(&name, "name", "", "the path, queue, topic, bucket, table, store or schedule in it")
-	cmd.AddCommand(samples)
+	cmd.AddCommand(samples, &cobra.Command{
+		Use:   "sources",
+		Short: "The servers outside that functions take messages from, and how they fare",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return listSources(cmd, g) },
+	})
 	return cmd
+}
+
+// eventSource is a source as the API describes it.
+type eventSource struct {
+	Function string    `json:"function"`
+	Kind     string    `json:"kind"`
+	Of       string    `json:"of"`
+	Server   string    `json:"server"`
+	Status   string    `json:"status"`
+	Since    time.Time `json:"since"`
+	Error    string    `json:"error"`
+	Accepted int64     `json:"accepted"`
+	Refused  int64     `json:"refused"`
+}
+
+func listSources(cmd *cobra.Command, g *globals) error {
+	var out struct {
+		Sources []eventSource `json:"sources"`
+	}
+	return g.appRaw(cmd.Context(), http.MethodGet, "/sources", nil, &out, func(w io.Writer) {
+		if len(out.Sources) == 0 {
+			fmt.Fprintln(w, "no function takes messages from a server outside")
+			return
+		}
+		var rows [][]string
+		for _, s := range out.Sources {
+			status := s.Status + " for " + mayfly.Duration(time.Since(s.Since).Truncate(time.Second)).String()
+			rows = append(rows, []string{s.Function, s.Kind, s.Of, s.Server, status, fmt.Sprint(s.Accepted), fmt.Sprint(s.Refused), shorten(s.Error, 100)})
+		}
+		table(w, "FUNCTION\tKIND\tOF\tSERVER\tSTATUS\tACCEPTED\tREFUSED\tWHY", rows)
+	})
 }

@@ -32,7 +32,8 @@ type Config struct {
 
 // Driver consumes the subjects of all bindings. It is safe for concurrent use.
 type Driver struct {
-	cfg Config
+	cfg       Config
+	lookAgain time.Duration // for a stream that was made after the connection
 	trigger.Source
 }
 
@@ -43,7 +44,7 @@ func New(cfg Config) *Driver {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	d := &Driver{cfg: cfg}
+	d := &Driver{cfg: cfg, lookAgain: 10 * time.Second}
 	d.Source = trigger.Source{Consume: d.consume, Enqueue: cfg.Enqueue, Log: cfg.Log}
 	return d
 }
@@ -86,16 +87,28 @@ func (d *Driver) consume(ctx context.Context, b *trigger.Binding, l *trigger.Lin
 	if err != nil {
 		return err
 	}
-	find, done := context.WithTimeout(ctx, connectTimeout)
-	stream, err := js.StreamNameBySubject(find, b.Trigger.NATS)
-	done()
+	stream, err := find(ctx, js, b.Trigger.NATS)
+	if err == nil && stream == "" {
+		stream, err = d.plain(ctx, nc, js, b, l)
+	}
+	if err != nil {
+		return err
+	}
+	return d.durable(ctx, js, stream, b, l)
+}
+
+// find is the stream that keeps a subject, "" where none does.
+func find(ctx context.Context, js jetstream.JetStream, subject string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	stream, err := js.StreamNameBySubject(ctx, subject)
 	switch {
 	case err == nil:
-		return d.durable(ctx, js, stream, b, l)
+		return stream, nil
 	case errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
-		return d.plain(ctx, nc, b, l)
+		return "", nil
 	}
-	return fmt.Errorf("find the stream of %s: %w", b.Trigger.NATS, err)
+	return "", fmt.Errorf("find the stream of %s: %w", subject, err)
 }
 
 // durable takes a stream's messages until an error.
@@ -139,28 +152,38 @@ func (d *Driver) durable(ctx context.Context, js jetstream.JetStream, stream str
 	}
 }
 
-// plain takes messages that the server does not keep.
-func (d *Driver) plain(ctx context.Context, nc *nats.Conn, b *trigger.Binding, l *trigger.Link) error {
+// plain takes messages that the server does not keep, until an error or until a
+// stream does.
+func (d *Driver) plain(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, b *trigger.Binding, l *trigger.Link) (stream string, err error) {
 	sub, err := nc.QueueSubscribeSync(b.Trigger.NATS, group(b))
 	if err != nil {
-		return err
+		return "", err
 	}
 	if err := nc.FlushTimeout(connectTimeout); err != nil { // asks the server: it may refuse
-		return fmt.Errorf("subscribe to %s: %w", b.Trigger.NATS, err)
+		return "", fmt.Errorf("subscribe to %s: %w", b.Trigger.NATS, err)
 	}
 	l.Up()
+	looked := time.Now()
 	for {
-		m, err := sub.NextMsgWithContext(ctx)
-		if err != nil {
-			return err
+		if waiting, _, _ := sub.Pending(); waiting == 0 && time.Since(looked) > d.lookAgain {
+			if stream, err = find(ctx, js, b.Trigger.NATS); err != nil || stream != "" {
+				return stream, errors.Join(err, sub.Unsubscribe())
+			}
+			looked = time.Now()
+		}
+		m, err := sub.NextMsg(d.lookAgain)
+		if errors.Is(err, nats.ErrTimeout) {
+			continue
+		} else if err != nil {
+			return "", err
 		}
 		event, err := encode(b, m.Subject, "", time.Now(), m.Data)
 		if err != nil {
-			return err
+			return "", err
 		}
 		// The server has no copy: what cannot be accepted now is kept here.
 		if _, err := l.Hold(traced(ctx, m.Header), 1, m.Subject, "", event); err != nil {
-			return err
+			return "", err
 		}
 	}
 }

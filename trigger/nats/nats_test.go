@@ -67,6 +67,7 @@ func start(t *testing.T) (*server.Server, *natsgo.Conn) {
 func run(t *testing.T, calls *triggertest.Calls, url, subject string) (stop func()) {
 	t.Helper()
 	d := New(Config{Enqueue: calls.Enqueue, Secrets: secrets{}})
+	d.lookAgain = 10 * time.Millisecond
 	b := trigger.Binding{App: "a", Function: "f", Trigger: mayfly.Trigger{NATS: subject, URL: url, Secret: "NATS"}}
 	if err := d.Apply(t.Context(), []trigger.Binding{b}); err != nil {
 		t.Fatal(err)
@@ -147,4 +148,20 @@ func TestPlain(t *testing.T) {
 	if events, ids := calls.All(); !strings.Contains(string(events[0]), `"hello"`) || ids[0] != "" {
 		t.Errorf("%s %q", events[0], ids[0])
 	}
+	// A stream is made that keeps the subject: its messages come at least once.
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "KEPT", Subjects: []string{"plain.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.Publish(t.Context(), "plain.a.b", []byte("kept")); err != nil {
+		t.Fatal(err)
+	}
+	triggertest.Until(t, "a message with an id", func() bool {
+		events, ids := calls.All()
+		last := len(ids) - 1
+		return ids[last] != "" && strings.Contains(string(events[last]), `"kept"`)
+	})
 }
