@@ -29,6 +29,7 @@ func benchmarks() []benchmark {
 		{"start", "exec to ready file, an application of five functions", benchStart, false},
 		{"warm", "an echo over HTTP: latency at 1 connection, throughput at 32", benchWarm, false},
 		{"telemetry", "the same with logs, traces and metrics of calls, and without", benchTelemetry, true},
+		{"logs", "a million lines that functions print: kept, followed and searched", benchLogs, true},
 		{"cold", "first byte of a call that finds no instance, next to plain process start", benchCold, false},
 		{"save", "a saved change to its first answer", benchSave, false},
 		{"redeploy", "load at 32 connections while ten new versions go live", benchRedeploy, false},

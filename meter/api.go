@@ -37,9 +37,8 @@ type UsageInput struct {
 	By       []string            `query:"by" maxItems:"5" doc:"app, function, version, second, minute, hour, day, tag:NAME; default app and function"`
 }
 
-func (in *UsageInput) query() (q UsageQuery, err error) {
+func (in *UsageInput) query(now time.Time) (q UsageQuery, err error) {
 	q = UsageQuery{App: in.App, Function: in.Function, By: in.By}
-	now := time.Now()
 	if q.Since, err = mayfly.ParseTime(in.Since, now); err == nil {
 		q.Until, err = mayfly.ParseTime(in.Until, now)
 	}
@@ -56,7 +55,7 @@ func (l *Ledger) getUsage(ctx context.Context, in *UsageInput) (*usageReply, err
 	if err := l.mayRead(ctx, in.App, "usage"); err != nil {
 		return nil, err
 	}
-	q, err := in.query()
+	q, err := in.query(l.cfg.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +93,7 @@ func (l *Ledger) getCost(ctx context.Context, in *costInput) (*costReply, error)
 	if err := l.mayRead(ctx, in.App, "cost"); err != nil {
 		return nil, err
 	}
-	q, err := in.query()
+	q, err := in.query(l.cfg.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +105,7 @@ func (l *Ledger) getCost(ctx context.Context, in *costInput) (*costReply, error)
 	if err != nil {
 		return nil, err
 	}
-	month, err := l.Forecast(ctx, in.App, time.Now())
+	month, err := l.Forecast(ctx, in.App, l.cfg.Now())
 	if err != nil {
 		return nil, err
 	}

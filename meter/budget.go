@@ -20,6 +20,8 @@ type budgets struct {
 	month  time.Time                         // guarded by mu; the month of used
 	used   map[mayfly.AppName]UsageTotals    // guarded by mu; of this month
 	sheets func(string) (*PriceSheet, error)
+	now    func() time.Time
+	count  func(since time.Time) (map[mayfly.AppName]UsageTotals, error) // what the ledger holds since then
 
 	stopped atomic.Pointer[map[mayfly.AppName]string] // why an app may not go on
 }
@@ -40,20 +42,30 @@ type BudgetState struct {
 
 // load begins with what the ledger holds of this month.
 func (b *budgets) load(l *Ledger) error {
-	b.limits, b.sheets = map[mayfly.AppName]*mayfly.Budget{}, l.sheet
+	b.limits, b.sheets, b.now, b.count = map[mayfly.AppName]*mayfly.Budget{}, l.sheet, l.cfg.Now, l.since
 	b.stopped.Store(&map[mayfly.AppName]string{})
-	now := time.Now()
-	rows, err := l.sum(context.Background(), UsageQuery{Since: monthOf(now), Until: now.Add(24 * time.Hour), By: []string{"app"}})
-	if err != nil {
-		return err
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.month, b.used = monthOf(now), map[mayfly.AppName]UsageTotals{}
-	for _, r := range rows {
-		b.used[r.App] = r.Usage
+	return b.recount(monthOf(b.now()))
+}
+
+// recount begins with what the ledger holds of a month. The lock is held.
+func (b *budgets) recount(month time.Time) error {
+	used, err := b.count(month)
+	if err == nil {
+		b.month, b.used = month, used
 	}
-	return nil
+	return err
+}
+
+// since is what each app used from a time on.
+func (l *Ledger) since(t time.Time) (map[mayfly.AppName]UsageTotals, error) {
+	rows, err := l.sum(context.Background(), UsageQuery{Since: t, Until: l.cfg.Now().Add(24 * time.Hour), By: []string{"app"}})
+	used := map[mayfly.AppName]UsageTotals{}
+	for _, r := range rows {
+		used[r.App] = r.Usage
+	}
+	return used, err
 }
 
 func monthOf(t time.Time) time.Time {
@@ -61,11 +73,17 @@ func monthOf(t time.Time) time.Time {
 	return time.Date(t.Year(), t.Month(), 1, 0, 0, 0, 0, time.UTC)
 }
 
+// look turns to the current month.
+func (b *budgets) look() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.turn()
+}
+
 // spend counts usage of one second.
 func (b *budgets) spend(app mayfly.AppName, second uint32, u UsageTotals) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.turn(time.Now())
 	if int64(second) < b.month.Unix() {
 		return // the end of the month before
 	}
@@ -73,10 +91,14 @@ func (b *budgets) spend(app mayfly.AppName, second uint32, u UsageTotals) {
 	b.judge()
 }
 
-// turn begins a new month. The lock is held.
-func (b *budgets) turn(now time.Time) {
-	if m := monthOf(now); m.After(b.month) {
+// turn begins a new month, or, where the machine's clock was wrong and went
+// back, goes on with the one before. The lock is held.
+func (b *budgets) turn() {
+	switch m := monthOf(b.now()); {
+	case m.After(b.month):
 		b.month, b.used = m, map[mayfly.AppName]UsageTotals{}
+		b.judge()
+	case m.Before(b.month) && b.recount(m) == nil: // else the next one tries again
 		b.judge()
 	}
 }
@@ -143,7 +165,7 @@ func (l *Ledger) Apply(_ context.Context, apps []*mayfly.Manifest) error {
 	b := &l.budgets
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.turn(time.Now())
+	b.turn()
 	b.limits = limits
 	b.judge()
 	return nil
@@ -162,9 +184,7 @@ func (l *Ledger) Allow(app mayfly.AppName) error {
 // refuse looks again before it says no: a new month may have begun without a
 // call that would have told.
 func (b *budgets) refuse(app mayfly.AppName, why string) error {
-	b.mu.Lock()
-	b.turn(time.Now())
-	b.mu.Unlock()
+	b.look()
 	if _, still := (*b.stopped.Load())[app]; !still {
 		return nil
 	}
@@ -185,7 +205,7 @@ func (l *Ledger) Spending() []BudgetState {
 	b := &l.budgets
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.turn(time.Now())
+	b.turn()
 	out := make([]BudgetState, 0, len(b.limits))
 	for app, limit := range b.limits {
 		out = append(out, b.state(app, limit))

@@ -40,12 +40,18 @@ type Config struct {
 	// Authorizer decides who may read over the API. Default: administrators and
 	// the platform.
 	Authorizer mayfly.Authorizer
+	// Now is the clock that budgets and sums go by. Default time.Now; simulations
+	// have their own.
+	Now func() time.Time
 }
 
 // WithDefaults fills what was not said.
 func (c Config) WithDefaults() Config {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	if c.Prices == "" {
 		c.Prices = "lambda-x86"
@@ -207,7 +213,7 @@ func (l *Ledger) Invocation(inv *mayfly.Invocation) {
 // Egress counts bytes that a function's code sent through its egress rules.
 func (l *Ledger) Egress(app mayfly.AppName, fn mayfly.FunctionName, version int, bytes int64) {
 	if bytes > 0 {
-		l.put(key{app, fn, version}, &entry{second: uint32(time.Now().Unix()), bytesOut: bytes})
+		l.put(key{app, fn, version}, &entry{second: uint32(l.cfg.Now().Unix()), bytesOut: bytes})
 	}
 }
 
@@ -306,6 +312,7 @@ func (l *Ledger) commit() error {
 	if last == l.journal.tail.Load() {
 		return nil
 	}
+	l.budgets.look() // before the write: a month that is counted anew must not have it twice
 	if err := l.write(b, last); err != nil {
 		return err
 	}

@@ -378,6 +378,74 @@ func TestBudgetStops(t *testing.T) {
 	}
 }
 
+// Whatever the machine's clock does, no usage is lost, and a budget's month is
+// the clock's.
+func TestClockJumps(t *testing.T) {
+	now := time.Date(2026, 3, 31, 22, 0, 0, 0, time.UTC)
+	dir := t.TempDir()
+	l := open(t, dir, func(c *Config) { c.Now = func() time.Time { return now } })
+	if err := l.Apply(t.Context(), []*mayfly.Manifest{{App: "a", Budget: &mayfly.Budget{Amount: 1e-9, Action: "stop"}}, {App: "b", Budget: &mayfly.Budget{Amount: 1}}}); err != nil {
+		t.Fatal(err)
+	}
+	calls := 0
+	call := func(app mayfly.AppName) {
+		calls++
+		l.Invocation(&mayfly.Invocation{App: app, Function: "f", Version: 1, Outcome: mayfly.OutcomeOK, Start: now, Memory: mayfly.GiB, Billed: time.Second})
+	}
+	spent := func(app mayfly.AppName, want int, stopped bool) {
+		t.Helper()
+		states, err := l.Budgets()
+		if err != nil {
+			t.Fatal(err)
+		}
+		sheet, err := l.sheet("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		one := sheet.Cost(UsageTotals{Requests: 1, KiBms: 1 << 20 * 1000}, false).Total
+		for _, s := range states {
+			if got := int(s.Spent/one + 0.5); s.App == app && got != want {
+				t.Errorf("%s: app %s has spent %d calls of this month, want %d", now, app, got, want)
+			}
+		}
+		if err := l.Allow("a"); (err != nil) != stopped {
+			t.Errorf("%s: %v", now, err)
+		}
+	}
+	call("a")
+	call("b")
+	spent("b", 1, true)
+	now = now.Add(3 * time.Hour) // into the next month
+	call("b")
+	spent("b", 1, false)
+	now = now.Add(-3 * time.Hour) // it was wrong
+	call("b")
+	spent("b", 3, true) // the one of the wrong hour is not far enough in the future to be another month's
+	spent("a", 1, true)
+	now = now.Add(-time.Hour)
+	call("b")
+	if err := l.rollUp(now.Add(100 * time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	call("b")
+	l.Egress("b", "f", 1, 7)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = open(t, dir, nil)
+	rows, err := l.Usage(t.Context(), UsageQuery{Since: time.Unix(0, 0), Until: time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC), By: []string{"app"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sum UsageTotals
+	for _, r := range rows {
+		sum = sum.Add(r.Usage)
+	}
+	if sum.Requests != int64(calls) || sum.Egress != 7 {
+		t.Errorf("of %d calls the ledger has %+v", calls, sum)
+	}
+}
+
 func TestForecast(t *testing.T) {
 	l := open(t, t.TempDir(), nil)
 	now := time.Now()

@@ -80,7 +80,7 @@ func (l *Ledger) sum(ctx context.Context, q UsageQuery) ([]UsageRow, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := time.Now()
+	now := l.cfg.Now()
 	if q.Since.IsZero() {
 		q.Since = monthOf(now)
 	}

@@ -253,7 +253,7 @@ func (s *blockScan[T]) rows(sources []sourceKey, bodies []byte, hits []hit, add 
 	left := s.f.limit // 0 never comes back to 0
 	for _, h := range hits {
 		body := bodies[h.from : h.from+h.length : h.from+h.length]
-		if !s.f.bodyMatches(body) {
+		if !s.f.bodyMatches(s.codec.searched(body)) {
 			continue
 		}
 		if err := s.loadIDs(); err != nil {

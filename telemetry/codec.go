@@ -75,6 +75,12 @@ func (lineCodec) decode(k rowKey, body []byte) (mayfly.LogLine, error) {
 	return l, r.err
 }
 
+// searched is the text alone: whose line it is, is asked for by other means.
+func (lineCodec) searched(body []byte) []byte {
+	r := reader{b: body}
+	return r.bytes()
+}
+
 type spanCodec struct{}
 
 func (spanCodec) key(s *mayfly.Span) rowKey {
@@ -126,6 +132,8 @@ func (spanCodec) decode(k rowKey, body []byte) (mayfly.Span, error) {
 	}
 	return s, r.err
 }
+
+func (spanCodec) searched(body []byte) []byte { return body }
 
 type callCodec struct{}
 
@@ -185,6 +193,8 @@ func (callCodec) decode(k rowKey, body []byte) (*mayfly.Invocation, error) {
 	}
 	return inv, r.err
 }
+
+func (callCodec) searched(body []byte) []byte { return body }
 
 func putString(dst []byte, s string) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(s)))

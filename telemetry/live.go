@@ -146,7 +146,7 @@ func matcher[T any](c codec[T], f filter[T]) func(*T) bool {
 		}
 		if len(f.contains) > 0 {
 			body = c.encode(body[:0], row)
-			if !f.bodyMatches(body) {
+			if !f.bodyMatches(c.searched(body)) {
 				return false
 			}
 		}

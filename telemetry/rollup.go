@@ -49,11 +49,12 @@ func newRollup() *rollup { return &rollup{versions: map[sourceKey]*versionRoll{}
 
 // records counts what was taken over.
 func (r *rollup) records(rows []*mayfly.Invocation) {
+	now := minuteOf(time.Now())
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := range rows {
 		k := callCodec{}.key(&rows[i])
-		r.add(&k)
+		r.add(&k, now)
 	}
 }
 
@@ -61,16 +62,19 @@ func (r *rollup) records(rows []*mayfly.Invocation) {
 // was opened. It is a background task: summaries are low until it is done.
 func (r *rollup) restore(ctx context.Context, calls *table[*mayfly.Invocation], opened time.Time) {
 	f := filter[*mayfly.Invocation]{since: opened.Add(-maxWindow).UnixNano(), until: opened.UnixNano()}
+	now := minuteOf(opened)
 	// A damaged block is counted where it is found; what is missing stays missing.
 	_ = calls.each(ctx, f, func(k *rowKey) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.add(k)
+		r.add(k, now)
 	})
 }
 
-// add counts a row by its key. The lock is held.
-func (r *rollup) add(k *rowKey) {
+func minuteOf(t time.Time) int64 { return t.UnixNano() / int64(time.Minute) }
+
+// add counts a row by its key; now is the current minute. The lock is held.
+func (r *rollup) add(k *rowKey, now int64) {
 	key := sourceKey{k.app, k.function, k.version}
 	v := r.versions[key]
 	if v == nil {
@@ -84,7 +88,7 @@ func (r *rollup) add(k *rowKey) {
 	slot := &v.minutes[uint64(minute)%rollMinutes]
 	if *slot == nil {
 		*slot = &minuteRoll{minute: minute}
-	} else if (*slot).minute < minute {
+	} else if (*slot).minute < minute || (*slot).minute > now { // or of before the clock went back
 		**slot = minuteRoll{minute: minute, durations: (*slot).durations[:0]}
 	} else if (*slot).minute > minute {
 		return // older than an hour
@@ -174,7 +178,7 @@ type summing struct {
 
 func (r *rollup) summaries(app string, window time.Duration, byVersion bool, now time.Time) []FunctionSummary {
 	minutes := int64(min(max(window, time.Minute), maxWindow) / time.Minute)
-	last := now.UnixNano() / int64(time.Minute)
+	last := minuteOf(now)
 	sums := map[sourceKey]*summing{}
 	r.mu.Lock()
 	for key, v := range r.versions {
@@ -249,7 +253,7 @@ func (s *summing) quantile(q float64) time.Duration {
 
 // forget drops versions without a call in the last hour.
 func (r *rollup) forget(now time.Time) {
-	oldest := now.UnixNano()/int64(time.Minute) - rollMinutes
+	oldest := minuteOf(now) - rollMinutes
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for key, v := range r.versions {

@@ -22,6 +22,8 @@ type codec[T any] interface {
 	encode(dst []byte, row *T) []byte
 	// decode makes a row. It may keep body, which is never written to again.
 	decode(k rowKey, body []byte) (T, error)
+	// searched is the part of a body that filter.contains is about.
+	searched(body []byte) []byte
 }
 
 // filter restricts a scan. Zero fields do not.
@@ -31,7 +33,7 @@ type filter[T any] struct {
 	ids           [2]string
 	since, until  int64              // [since, until)
 	key           func(*rowKey) bool // over flags and num
-	contains      []string           // each in the body, whatever the case of ASCII letters
+	contains      []string           // each in what is searched of the body, whatever the case of ASCII letters
 	match         func(*T) bool      // the last word
 	limit         int                // 0: all
 	oldest        bool               // the first rows instead of the last

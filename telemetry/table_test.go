@@ -81,6 +81,7 @@ func TestLogQueries(t *testing.T) {
 		{"stream", LogQuery{Stream: mayfly.Stderr}, 2000},
 		{"text", LogQuery{Text: "ORDER 17 refused"}, 1},
 		{"text of another case", LogQuery{Text: "payment OF"}, 2000},
+		{"text that only names an instance", LogQuery{Text: "i-1"}, 0},
 		{"field", LogQuery{Fields: map[string]string{"order": "1230"}}, 1},
 		{"nested field", LogQuery{Fields: map[string]string{"customer.id": "c-3"}}, 21},
 		{"invocation", LogQuery{Invocation: "00000001-0000-4000-8000-000000000001"}, 5},
@@ -100,6 +101,21 @@ func TestLogQueries(t *testing.T) {
 	first, err := s.Logs(t.Context(), LogQuery{Limit: 3, Oldest: true})
 	if err != nil || len(first) != 3 || !first[0].Time.Equal(day) {
 		t.Errorf("first three: %v %v", first, err)
+	}
+}
+
+func TestTailSearchesTheTextAlone(t *testing.T) {
+	s := open(t, nil)
+	byInstance, byText := s.Tail(t.Context(), LogQuery{Text: "i-1"}), s.Tail(t.Context(), LogQuery{Text: "accepted"})
+	s.Log(mayfly.LogLine{App: "shop", Function: "pay", Instance: "i-1", Text: `{"msg":"order accepted"}`})
+	s.drain()
+	if l := <-byText; !strings.Contains(l.Text, "accepted") {
+		t.Errorf("got %+v", l)
+	}
+	select {
+	case l := <-byInstance:
+		t.Errorf("got %+v", l)
+	default:
 	}
 }
 

@@ -281,6 +281,30 @@ func TestStateSurvivesRestart(t *testing.T) {
 	w.expect("resolved error-rate")
 }
 
+// A clock that goes back by an hour, and one that goes on by one, make no alert,
+// end none, and hide none.
+func TestClockJumps(t *testing.T) {
+	failing := func(w *world) func() {
+		return func() { w.calls(20, 2, mayfly.OutcomeError, time.Millisecond) }
+	}
+	for name, by := range map[string]time.Duration{"back": -time.Hour, "forth": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.pass(10*time.Minute, w.quiet)
+			w.now = w.now.Add(by)
+			w.pass(20*time.Minute, w.quiet)
+			w.expectBoth()
+			w.pass(7*time.Minute, failing(w))
+			w.expectBoth("firing error-rate")
+			w.now = w.now.Add(by)
+			w.pass(7*time.Minute, failing(w))
+			w.expectBoth()
+			w.pass(30*time.Minute, w.quiet)
+			w.expectBoth("resolved error-rate")
+		})
+	}
+}
+
 func TestRepeatAndSilence(t *testing.T) {
 	w := newWorld(t)
 	burning := func() { w.gauges["mayfly_queue_oldest_seconds|shop|jobs"] = 900 }

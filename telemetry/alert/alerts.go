@@ -105,8 +105,9 @@ func (a *Alerts) Run(ctx context.Context) error {
 // tell.
 func (a *Alerts) Round(ctx context.Context, now time.Time) {
 	a.loadSettings(ctx)
+	a.notAhead(now)
 	for _, r := range a.due(now) {
-		samples, err := a.cfg.Metrics.Query(ctx, r.Expr, now)
+		samples, err := a.cfg.Metrics.Query(ctx, r.Expr, a.cfg.Metrics.At(now))
 		if mayfly.CodeOf(err) == mayfly.Unavailable || ctx.Err() != nil {
 			return // the metrics are not open yet
 		}
@@ -123,6 +124,29 @@ func (a *Alerts) Round(ctx context.Context, now time.Time) {
 	a.save()
 	a.tell(ctx, now)
 	a.save()
+}
+
+// notAhead makes times after now, which a clock that went back leaves behind,
+// now: nothing is to wait for them.
+func (a *Alerts) notAhead(now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for key, at := range a.looked {
+		a.looked[key] = earlier(at, now)
+	}
+	for _, al := range a.active {
+		al.Since, al.Fired, al.Resolved = earlier(al.Since, now), earlier(al.Fired, now), earlier(al.Resolved, now)
+		for name, at := range al.Told {
+			al.Told[name] = earlier(at, now)
+		}
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.After(b) {
+		return b
+	}
+	return a
 }
 
 // due are the rules to look at now.

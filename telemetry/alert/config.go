@@ -14,6 +14,8 @@ import (
 
 // Metrics is what rules ask; prom's Metrics is it.
 type Metrics interface {
+	// At is the time of the newest samples, now but where the clock went back.
+	At(now time.Time) time.Time
 	Query(ctx context.Context, expr string, at time.Time) ([]telemetry.Sample, error)
 	Range(ctx context.Context, expr string, start, end time.Time, step time.Duration) ([]telemetry.Sample, error)
 	CheckQuery(expr string) error

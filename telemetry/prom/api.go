@@ -109,7 +109,7 @@ type queryData struct {
 }
 
 func (m *Metrics) apiQuery(r *http.Request) answer {
-	at, err := formTime(r, "time", time.Now())
+	at, err := formTime(r, "time", m.At(time.Now()))
 	if err != nil {
 		return failed(err)
 	}

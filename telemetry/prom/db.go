@@ -69,7 +69,7 @@ func (m *Metrics) append(app storage.Appender, now time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.collect(now)
-	t := now.UnixMilli()
+	t := m.clock.at(now).UnixMilli()
 	for _, f := range m.families {
 		for key, s := range f.series {
 			if now.Sub(s.lastUse()) > forget {
@@ -144,8 +144,8 @@ func (s *series) end(app storage.Appender, t int64) error {
 	return ignoreDisorder(err)
 }
 
-// ignoreDisorder forgives samples that a clock which went backwards brings: the
-// sample is not kept, and the next is.
+// ignoreDisorder forgives a sample of the same millisecond as the one before, and
+// exemplars of before the clock went back: they are not kept, and the next are.
 func ignoreDisorder(err error) error {
 	for _, known := range []error{storage.ErrOutOfOrderSample, storage.ErrDuplicateSampleForTimestamp, storage.ErrOutOfBounds, storage.ErrTooOldSample, storage.ErrOutOfOrderExemplar, storage.ErrDuplicateExemplar} {
 		if errors.Is(err, known) {

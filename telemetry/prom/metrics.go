@@ -23,6 +23,7 @@ type Metrics struct {
 	parser parser.Parser
 	engine atomic.Pointer[promql.Engine] // nil until the first query
 	slots  chan struct{}                 // queries at once
+	clock  clock
 
 	mu         sync.Mutex
 	families   map[string]*family      // guarded by mu
@@ -58,7 +59,7 @@ func Open(cfg Config) (*Metrics, error) {
 		return nil, mayfly.Errorf(mayfly.Invalid, "open metrics", "dir is missing")
 	}
 	m := &Metrics{
-		cfg: cfg, parser: parser.NewParser(parser.Options{}), slots: make(chan struct{}, maxQueries),
+		cfg: cfg, parser: parser.NewParser(parser.Options{}), slots: make(chan struct{}, maxQueries), clock: clock{log: cfg.Log},
 		families: map[string]*family{}, custom: map[string]int{}, calls: map[callKey]*callSeries{}, streams: map[string]streamSum{},
 	}
 	m.Collect("mayfly_metric_series", "Series that are live.", false, nil, func(emit func(float64, ...string)) { emit(float64(m.live)) })
@@ -139,6 +140,9 @@ func (m *Metrics) Run(ctx context.Context) error {
 	db, err := m.openDB()
 	if err != nil {
 		return mayfly.Errorf(mayfly.Internal, "open metrics", "%w", err)
+	}
+	if newest := db.Head().MaxTime(); newest > 0 { // else it is empty
+		m.clock.begin(time.UnixMilli(newest), m.cfg.Now())
 	}
 	m.db.Store(db)
 	defer m.closeDB(db)
