@@ -70,7 +70,12 @@ func (n *Node) catalogue(ctx context.Context) error {
 	if err := n.makeServices(); err != nil {
 		return err
 	}
+	results, err := n.engine.Bucket(ctx, "once")
+	if err != nil {
+		return err
+	}
 	n.makeTriggers(marks)
+	n.parts.api = append(n.parts.api, once.New(results))
 	return n.makeAlerts()
 }
 
@@ -85,7 +90,7 @@ func (n *Node) makeServices() (err error) {
 		Authz: p.grants, Changed: keys.Deliver, Log: c.Log,
 	})
 	objects := triggerbucket.New(n.enqueue)
-	if n.buckets, err = bucket.Open(bucket.Config{Dir: c.path("buckets"), Authz: p.grants, Tracer: n.tracer, Changed: objects.Deliver, Log: c.Log}); err != nil {
+	if n.buckets, err = bucket.Open(bucket.Config{Dir: c.path("buckets"), Authz: p.grants, Secrets: p.secrets, Tracer: n.tracer, Changed: objects.Deliver, Log: c.Log}); err != nil {
 		return err
 	}
 	n.closing(n.buckets.Close)
@@ -96,10 +101,11 @@ func (n *Node) makeServices() (err error) {
 	})
 	var rows *table.Driver
 	databases := sql.New(sql.Config{
-		Dir: c.path("databases"), Authz: p.grants, Secrets: p.secrets, Log: c.Log,
+		Dir: c.path("databases"), Authz: p.grants, Secrets: p.secrets, Buckets: n.copyBucket, Log: c.Log,
 		Changed: func(app mayfly.AppName, database string) { rows.Wake(app, database) },
 	})
 	n.closing(databases.Close)
+	n.databaseGauges(databases)
 	rows = table.New(table.Config{Source: databases, Invoker: caller{n.invoker, n.tracer}, Aside: n.enqueue, Log: c.Log})
 	p.services = append(p.services, p.secrets, stores, n.buckets, databases)
 	p.triggers = append(p.triggers, keys, objects, rows)
@@ -117,7 +123,7 @@ func (n *Node) makeTriggers(marks *engine.Bucket) {
 		Journal: n.stores.events, Store: n.stores.deliver, Dead: n.dead, Invoker: calls, Apps: deployed,
 		Records: marks, Secrets: p.secrets, Authorize: p.grants, Logger: c.Log,
 	})
-	streams := stream.New(stream.Config{Journal: n.stores.events, Dead: n.dead, Invoker: calls, Records: marks, Logger: c.Log})
+	streams := stream.New(stream.Config{Journal: n.stores.events, Dead: n.dead, Invoker: calls, Records: marks, Authorize: p.grants, Logger: c.Log})
 	n.schedules = cron.New(cron.Config{Records: marks, Acceptor: p.calls, Authorize: p.grants, Logger: c.Log})
 	n.hooks = webhook.New(webhook.Config{Acceptor: p.calls, Secrets: p.secrets, Logger: c.Log})
 	letters := dead.New(dead.Config{
@@ -144,7 +150,7 @@ func (n *Node) makeTriggers(marks *engine.Bucket) {
 		p.triggers, links = append(p.triggers, d), append(links, d)
 	}
 	n.sources = source.New(links, p.grants)
-	p.api = append(p.api, n.telemetry, n.ledger, p.calls, queues, topics, n.schedules, letters, n.sources, once.New(marks))
+	p.api = append(p.api, n.telemetry, n.ledger, p.calls, queues, topics, streams, n.schedules, letters, n.sources)
 }
 
 // makeAlerts makes the rules over metrics.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -29,7 +30,7 @@ func newTopicCmd(g *globals) *cobra.Command {
 	cmd := &cobra.Command{Use: "topic", Short: "Topics: publish, replay, schemas, outgoing webhooks", Args: cobra.NoArgs, RunE: list}
 	cmd.AddCommand(
 		&cobra.Command{Use: "list", Short: "The app's topics and who subscribes to them", Args: cobra.NoArgs, RunE: list},
-		newTopicPublishCmd(g), newTopicEventsCmd(g), newTopicReplayCmd(g), newTopicStubCmd(g), newTopicAsyncAPICmd(g), newTopicHooksCmd(g),
+		newTopicPublishCmd(g), newTopicEventsCmd(g), newTopicReplayCmd(g), newTopicStreamsCmd(g), newTopicStubCmd(g), newTopicAsyncAPICmd(g), newTopicHooksCmd(g),
 	)
 	return cmd
 }
@@ -39,6 +40,10 @@ func topicPath(topic, rest string) string { return "/topics/" + url.PathEscape(t
 func listTopics(cmd *cobra.Command, g *globals) error {
 	var out struct {
 		Topics []topicInfo `json:"topics"`
+	}
+	streams, err := g.streams(cmd.Context())
+	if err != nil {
+		return err
 	}
 	return g.appRaw(cmd.Context(), http.MethodGet, "/topics", nil, &out, func(w io.Writer) {
 		var rows [][]string
@@ -51,10 +56,74 @@ func listTopics(cmd *cobra.Command, g *globals) error {
 			for _, s := range t.Subscriptions {
 				subs = append(subs, fmt.Sprintf("%s (%d waiting, %d failing)", s.Name, s.Waiting, s.Failing))
 			}
+			for _, s := range streams {
+				if s.Topic == t.Name {
+					subs = append(subs, fmt.Sprintf("%s (stream, %d of %d partitions behind)", s.Function, s.behind(), len(s.Partitions)))
+				}
+			}
 			rows = append(rows, []string{t.Name, schema, t.Retention, strings.Join(subs, ", ")})
 		}
 		table(w, "TOPIC\tSCHEMA\tKEPT\tSUBSCRIPTIONS", rows)
 	})
+}
+
+// streamInfo is a function that consumes a topic in order, as the API describes
+// it.
+type streamInfo struct {
+	Function   string `json:"function"`
+	Topic      string `json:"topic"`
+	Partitions []struct {
+		Partition int    `json:"partition"`
+		Position  string `json:"position"`
+		Behind    string `json:"behind"`
+		Failing   int    `json:"failing"`
+		Error     string `json:"error"`
+	} `json:"partitions"`
+}
+
+func (s *streamInfo) behind() (n int) {
+	for _, p := range s.Partitions {
+		if p.Behind != "" {
+			n++
+		}
+	}
+	return n
+}
+
+func (g *globals) streams(ctx context.Context) ([]streamInfo, error) {
+	var out struct {
+		Streams []streamInfo `json:"streams"`
+	}
+	err := g.appCall(ctx, http.MethodGet, "/streams", nil, &out)
+	return out.Streams, err
+}
+
+func newTopicStreamsCmd(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use: "streams", Short: "Functions that consume topics in order, and how far each partition is", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			streams, err := g.streams(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return g.print(map[string]any{"streams": streams}, func(w io.Writer) {
+				var rows [][]string
+				for _, s := range streams {
+					for _, p := range s.Partitions {
+						state := "up to date"
+						if p.Behind != "" {
+							state = p.Behind + " behind"
+						}
+						if p.Failing > 0 {
+							state += fmt.Sprintf(", failed %d times: %s", p.Failing, shorten(p.Error, 80))
+						}
+						rows = append(rows, []string{s.Function, s.Topic, fmt.Sprint(p.Partition), p.Position, state})
+					}
+				}
+				table(w, "FUNCTION\tTOPIC\tPARTITION\tPOSITION\tSTATE", rows)
+			})
+		},
+	}
 }
 
 func newTopicPublishCmd(g *globals) *cobra.Command {

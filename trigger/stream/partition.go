@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/mayfly-cloud/mayfly"
@@ -31,7 +32,7 @@ type keyed struct {
 }
 
 // partition consumes one partition, one batch after the other. It is used by
-// one goroutine.
+// one goroutine, but for what it shows.
 type partition struct {
 	consumer *consumer
 	index    int
@@ -43,6 +44,9 @@ type partition struct {
 	noted  time.Time
 	dirty  bool // there is something to note
 	owed   bool // and soon: events were dealt with
+
+	mu    sync.Mutex
+	shown shown // guarded by mu
 }
 
 // tumbling is an open window.
@@ -102,6 +106,7 @@ func (p *partition) open(ctx context.Context) error {
 		return mayfly.Errorf(mayfly.Internal, "read checkpoint", "%q is no position", c.At)
 	}
 	p.at, p.rev, p.window = at, rev, c.Window
+	p.show(func(*shown) {})
 	return nil
 }
 
@@ -162,6 +167,7 @@ func (p *partition) round(ctx, working context.Context) error {
 	}
 	mine := len(batch) > 0
 	for len(batch) > 0 {
+		p.show(func(s *shown) { s.first = batch[0].event.Time })
 		part := batch
 		if p.tumbles() > 0 {
 			if part, err = p.sameWindow(working, batch); err != nil {
@@ -173,7 +179,9 @@ func (p *partition) round(ctx, working context.Context) error {
 		}
 		batch = batch[len(part):]
 	}
-	return p.reached(working, next, mine)
+	err = p.reached(working, next, mine)
+	p.show(func(s *shown) { *s = shown{} })
+	return err
 }
 
 // gather collects events until the batch is full, or its window is over, or
@@ -218,7 +226,12 @@ func (p *partition) gather(ctx context.Context) (batch []keyed, next event.Posit
 				batch = append(batch, keyed{e, key})
 			}
 		}
-		next = after
+		if next = after; len(batch) == 0 { // only events of others passed
+			if err := p.reached(ctx, next, false); err != nil {
+				return nil, next, err
+			}
+			p.show(func(*shown) {})
+		}
 	}
 	return batch, next, nil
 }
@@ -301,6 +314,9 @@ func (p *partition) process(ctx, working context.Context, batch []keyed, attempt
 			continue
 		}
 		history = append(history, event.Attempt{At: time.Now(), Error: mayfly.MessageOf(orPlain(err))})
+		p.show(func(s *shown) {
+			s.first, s.failing, s.problem = batch[0].event.Time, attempt, history[len(history)-1].Error
+		})
 		switch {
 		case t.Bisect && len(batch) > 1:
 			half := len(batch) / 2

@@ -35,6 +35,8 @@ type Config struct {
 	Logger  *slog.Logger  // default: discards
 	Region  string        // in ARN-like ids; default "local"
 	Drain   time.Duration // how long running calls may take when Run's context ends; default 5 s
+
+	Authorize trigger.Authorizer // for the API; nil: everybody may
 }
 
 // Records keeps small values, written by compare-and-set. *engine.Bucket is one.
@@ -59,6 +61,7 @@ type consumer struct {
 	binding trigger.Binding
 	match   *pattern.Pattern
 	by      string             // partition_by
+	all     []*partition       // by index
 	cancel  context.CancelFunc // nil until it runs
 	ended   chan struct{}      // closed when its partitions have ended
 	before  <-chan struct{}    // closed when the consumer that it replaces has ended; nil for none
@@ -166,6 +169,9 @@ func (d *Driver) consumer(b trigger.Binding) (*consumer, error) {
 			return nil, err
 		}
 	}
+	for i := range c.partitions() {
+		c.all = append(c.all, &partition{consumer: c, index: i, key: checkpointKey(&c.binding, i, c.partitions())})
+	}
 	return c, nil
 }
 
@@ -230,8 +236,7 @@ func (c *consumer) run(ctx, working context.Context) {
 		sleep(ctx, retryAfter)
 	}
 	var partitions sync.WaitGroup
-	for i := range c.partitions() {
-		p := &partition{consumer: c, index: i, key: checkpointKey(&c.binding, i, c.partitions())}
+	for _, p := range c.all {
 		partitions.Go(func() { p.run(ctx, working) })
 	}
 	partitions.Wait()

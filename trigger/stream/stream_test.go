@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -406,5 +407,39 @@ func TestCheck(t *testing.T) {
 		if c.want == "" && err != nil || c.want != "" && (mayfly.CodeOf(err) != mayfly.Invalid || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%+v: %v; want %q", c.trig, err, c.want)
 		}
+	}
+}
+
+// A stream shows how far each partition is, and what holds one up.
+func TestShowsWhereItIs(t *testing.T) {
+	g := &got{}
+	var mended atomic.Bool
+	r := start(t, "", app(mayfly.Trigger{Attempts: 1000, Partitions: 2}), func(_ context.Context, c *trigger.Call) ([]byte, error) {
+		if _, names := g.note(t, c); names[0] == "a 1" && !mended.Load() {
+			return nil, &mayfly.FunctionError{Type: "Boom", Message: "no"}
+		}
+		return nil, nil
+	})
+	do := triggertest.Serve(t, mayfly.Caller{Kind: mayfly.CallerAdmin}, r.Register)
+	list := func() (string, []PartitionInfo) {
+		var out struct{ Streams []Info }
+		status, body := do("GET", "/v1/apps/app/streams", "")
+		if err := json.Unmarshal([]byte(body), &out); err != nil || status != 200 || len(out.Streams) != 1 {
+			t.Fatal(status, body, err)
+		}
+		return body, out.Streams[0].Partitions
+	}
+	r.publish("a 1")
+	triggertest.Until(t, "it says that it fails", func() bool {
+		body, parts := list()
+		return len(parts) == 2 && strings.Count(body, "Boom: no") == 1 && strings.Count(body, `"behind"`) == 1
+	})
+	mended.Store(true)
+	triggertest.Until(t, "nothing is behind", func() bool {
+		body, parts := list()
+		return !strings.Contains(body, "Boom") && !strings.Contains(body, `"behind"`) && parts[0].Position == "2.0" && parts[1].Position == parts[0].Position
+	})
+	if status, body := do("GET", "/v1/apps/other/streams", ""); status != 200 || !strings.Contains(body, `"streams":[]`) {
+		t.Error(status, body)
 	}
 }
