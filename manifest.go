@@ -79,6 +79,8 @@ type Database struct {
 	DSN            string            `json:"dsn,omitempty"`               // postgres: the name of a secret that holds it
 	Pool           int               `json:"pool,omitempty"`              // connections; default 20
 	MaxLag         Bytes             `json:"max_lag,omitempty"`           // postgres: write-ahead log that the server may keep for table triggers; default 1GiB
+	Copies         string            `json:"copies,omitempty"`            // sqlite: where point-in-time copies go: bucket/NAME, or a folder's absolute path
+	CopiesKeep     Duration          `json:"copies_keep,omitempty"`       // how far back they reach; default 7d
 	Timeout        Duration          `json:"statement_timeout,omitempty"` // default 30s
 	Quota          Bytes             `json:"quota,omitempty"`             // of the data; 0: none
 }

@@ -1,6 +1,19 @@
 package daemon
 
-import "github.com/mayfly-cloud/mayfly/service/sql"
+import (
+	"time"
+
+	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/service/bucket"
+	"github.com/mayfly-cloud/mayfly/service/sql"
+)
+
+// copyBucket is where copies of an app's databases find its bucket: this node's
+// S3 port, as the administrator.
+func (n *Node) copyBucket(app mayfly.AppName, name string) sql.Bucket {
+	key := n.buckets.Admin()
+	return sql.Bucket{Endpoint: url(n.listen.s3), Region: bucket.Region, Name: string(app) + "." + name, KeyID: key.Access, Secret: key.Secret}
+}
 
 // databaseGauges are how databases fare: their connections, and the changes that
 // are followed.
@@ -24,6 +37,12 @@ func (n *Node) databaseGauges(databases *sql.Driver) {
 	gauge("mayfly_database_bytes", "The size of an SQLite database.", false, func(d *sql.Described) (float64, bool) { return float64(d.Bytes), d.Engine == "sqlite" })
 	gauge("mayfly_database_connections", "Open connections to PostgreSQL.", false, func(d *sql.Described) (float64, bool) {
 		return float64(d.Connections), d.Engine == "postgres"
+	})
+	gauge("mayfly_database_copy_age_seconds", "How old the point-in-time copies of an SQLite database are.", false, func(d *sql.Described) (float64, bool) {
+		if d.Copies == nil || d.Copies.Last == nil {
+			return 0, false
+		}
+		return time.Since(*d.Copies.Last).Seconds(), true
 	})
 	changes := func(value func(c *sql.Capture) float64) func(d *sql.Described) (float64, bool) {
 		return func(d *sql.Described) (float64, bool) {

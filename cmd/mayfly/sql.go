@@ -50,7 +50,7 @@ func newSQLCmd(g *globals) *cobra.Command {
 	}
 	cmd.Flags().StringVarP(&execute, "execute", "e", "", "run one statement")
 	cmd.Flags().StringVarP(&file, "file", "f", "", "run the statements of a file")
-	cmd.AddCommand(newSQLBackupCmd(g), newSQLRestartCmd(g))
+	cmd.AddCommand(newSQLBackupCmd(g), newSQLRestartCmd(g), newSQLRestoreCmd(g))
 	return cmd
 }
 
@@ -120,41 +120,6 @@ func (d *databaseInfo) remarks(w io.Writer) {
 	for _, warning := range d.Changes.Warnings {
 		say("%s", warning)
 	}
-}
-
-func newSQLRestartCmd(g *globals) *cobra.Command {
-	return &cobra.Command{Use: "restart DATABASE", Short: "Tell of PostgreSQL's changes from now on, after some were lost", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		return g.appRaw(cmd.Context(), http.MethodPost, "/databases/"+url.PathEscape(args[0])+"/changes/restart", nil, nil, func(w io.Writer) {
-			fmt.Fprintf(w, "events of database %s begin with what is committed from now on\n", args[0])
-		})
-	}}
-}
-
-func newSQLBackupCmd(g *globals) *cobra.Command {
-	return &cobra.Command{Use: "backup DATABASE FILE", Short: "A consistent copy of a database, while it is in use", Args: cobra.ExactArgs(2), RunE: func(cmd *cobra.Command, args []string) error {
-		c, err := g.client()
-		if err != nil {
-			return err
-		}
-		app, err := g.appName(cmd.Context(), c)
-		if err != nil {
-			return err
-		}
-		res, err := c.Send(cmd.Context(), http.MethodGet, "/v1/apps/"+url.PathEscape(app)+"/databases/"+url.PathEscape(args[0])+"/backup", "", nil)
-		if err != nil {
-			return err
-		}
-		defer res.Body.Close()
-		f, err := os.OpenFile(args[1], os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-		if err != nil {
-			return err
-		}
-		n, err := io.Copy(f, res.Body)
-		if err = errors.Join(err, f.Close()); err != nil {
-			return err
-		}
-		return g.print(map[string]any{"file": args[1], "size": n}, func(w io.Writer) { fmt.Fprintf(w, "%s, %s\n", args[1], mayfly.Bytes(n)) })
-	}}
 }
 
 // sqlSession speaks to one database: by a Hrana stream, so that transactions of
@@ -366,13 +331,13 @@ func (s *sqlSession) command(ctx context.Context, text string) error {
 		_, err := io.WriteString(s.g.out, sqlHelp)
 		return err
 	case ".tables":
-		return s.show(ctx, `SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\_%' ESCAPE '\' AND name NOT LIKE '\_mayfly\_%' ESCAPE '\' ORDER BY name`)
+		return s.show(ctx, `SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\_%' ESCAPE '\' AND name NOT LIKE '\_mayfly\_%' ESCAPE '\' AND name NOT LIKE '\_litestream\_%' ESCAPE '\' ORDER BY name`)
 	case ".schema":
 		where := ""
 		if arg = strings.Trim(arg, " ;"); arg != "" {
 			where = " AND tbl_name = '" + strings.ReplaceAll(arg, "'", "''") + "'"
 		}
-		results, err := s.request(ctx, executeRequest(`SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE '\_mayfly\_%' ESCAPE '\'`+where+" ORDER BY tbl_name, type DESC"))
+		results, err := s.request(ctx, executeRequest(`SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE '\_mayfly\_%' ESCAPE '\' AND name NOT LIKE '\_litestream\_%' ESCAPE '\'`+where+" ORDER BY tbl_name, type DESC"))
 		if err != nil {
 			return err
 		}

@@ -68,10 +68,23 @@ func (d *Driver) applyOne(ctx context.Context, m *mayfly.Manifest, name string, 
 	if spec.Engine == "postgres" {
 		return d.applyPostgres(ctx, m, name, spec)
 	}
+	copies, err := d.newCopies(m.App, name, spec)
+	if err != nil {
+		return err
+	}
+	if copies != nil && d.database(m.App, name) == nil {
+		if err := copies.revive(ctx); err != nil {
+			return err
+		}
+	}
 	db, err := d.ensure(ctx, m.App, name, spec)
 	if err != nil {
 		return err
 	}
+	if err := db.replace(ctx, copies); err != nil {
+		return err
+	}
+	d.look()
 	if err := db.migrate(ctx, spec.MigrationFiles); err != nil {
 		return err
 	}
@@ -102,15 +115,20 @@ func (d *Driver) applyPostgres(ctx context.Context, m *mayfly.Manifest, name str
 	}
 	err = c.ensure(ctx)
 	c.poke()
-	select {
-	case d.moved <- struct{}{}:
-	default:
-	}
+	d.look()
 	if errors.As(err, new(*lostError)) {
 		c.note(err) // it stays so until it is restarted, and keeps nobody from a deploy
 		return nil
 	}
 	return err
+}
+
+// look makes Run start what it does not run yet.
+func (d *Driver) look() {
+	select {
+	case d.moved <- struct{}{}:
+	default:
+	}
 }
 
 func (d *Driver) addCapture(ctx context.Context, app mayfly.AppName, name string) (*capture, error) {

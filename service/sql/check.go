@@ -20,7 +20,7 @@ import (
 func (d *Driver) Check(m *mayfly.Manifest) error {
 	var problems []error
 	for name, spec := range m.Databases {
-		if err := d.checkOne(m.App, name, spec); err != nil {
+		if err := d.checkOne(m, name, spec); err != nil {
 			problems = append(problems, fmt.Errorf("databases.%s: %w", name, err))
 		}
 	}
@@ -28,7 +28,7 @@ func (d *Driver) Check(m *mayfly.Manifest) error {
 	return errors.Join(problems...)
 }
 
-func (d *Driver) checkOne(app mayfly.AppName, name string, spec *mayfly.Database) error {
+func (d *Driver) checkOne(m *mayfly.Manifest, name string, spec *mayfly.Database) error {
 	if !mayfly.ValidName(name) {
 		return mayfly.Errorf(mayfly.Invalid, "", "%q cannot name a database: use lower case letters, digits and dashes", name)
 	}
@@ -39,6 +39,9 @@ func (d *Driver) checkOne(app mayfly.AppName, name string, spec *mayfly.Database
 	case "", "sqlite":
 		if spec.DSN != "" || spec.Pool != 0 || spec.MaxLag != 0 {
 			return mayfly.Errorf(mayfly.Invalid, "", "dsn, pool and max_lag are not for sqlite, which is a file of this node")
+		}
+		if err := checkCopies(m, spec); err != nil {
+			return err
 		}
 	case "postgres":
 		if err := d.checkPostgres(spec); err != nil {
@@ -52,7 +55,7 @@ func (d *Driver) checkOne(app mayfly.AppName, name string, spec *mayfly.Database
 			return mayfly.Errorf(mayfly.Invalid, "", "%q is not a migration's name; write it as 001_name.sql", file)
 		}
 	}
-	_, err := d.pending(app, name, spec)
+	_, err := d.pending(m.App, name, spec)
 	return err
 }
 
@@ -62,6 +65,8 @@ func (d *Driver) checkPostgres(spec *mayfly.Database) error {
 		return mayfly.Errorf(mayfly.Invalid, "", "this node has no secrets, so that there can be no dsn")
 	case spec.DSN == "":
 		return mayfly.Errorf(mayfly.Invalid, "", "dsn is missing: the name of the secret that holds postgres://USER:PASSWORD@HOST/DATABASE")
+	case spec.Copies != "" || spec.CopiesKeep != 0:
+		return mayfly.Errorf(mayfly.Invalid, "", "copies are made of sqlite databases; the server's own tools copy PostgreSQL")
 	case spec.Quota != 0:
 		return mayfly.Errorf(mayfly.Invalid, "", "a quota is for sqlite; limit the server's disk instead")
 	case spec.Pool < 0 || spec.Pool > 1000:

@@ -103,6 +103,13 @@ var modules = map[string]bool{"fts5": true, "fts3": true, "fts4": true, "rtree":
 // own is the prefix of the platform's tables and triggers.
 const own = "_mayfly_"
 
+// platforms reports whether a name is the platform's, or litestream's, which
+// makes the copies.
+func platforms(name string) bool {
+	name = strings.ToLower(name)
+	return strings.HasPrefix(name, own) || strings.HasPrefix(name, "_litestream_")
+}
+
 // authorize decides what a statement may do while SQLite compiles it, and notes
 // what it does.
 func (c *connection) authorize(action sqlite.AuthorizerActionCode, a1, a2, _, trigger string) sqlite.AuthorizerReturnCode {
@@ -119,17 +126,17 @@ func (c *connection) authorize(action sqlite.AuthorizerActionCode, a1, a2, _, tr
 		return allow(name == "defer_foreign_keys" || readPragmas[name] && (a2 == "" || argPragmas[name]))
 	case sqlite.AuthInsert, sqlite.AuthUpdate, sqlite.AuthDelete:
 		c.wrote = true
-		return allow(!c.read && (!strings.HasPrefix(strings.ToLower(a1), own) || strings.HasPrefix(trigger, own)))
+		return allow(!c.read && (!platforms(a1) || strings.HasPrefix(trigger, own)))
 	case sqlite.AuthCreateTable, sqlite.AuthCreateIndex, sqlite.AuthCreateView, sqlite.AuthCreateTrigger, sqlite.AuthDropTable,
 		sqlite.AuthDropIndex, sqlite.AuthDropView, sqlite.AuthDropTrigger, sqlite.AuthReindex, sqlite.AuthAnalyze:
 		c.wrote, c.ddl = true, true
-		return allow(!c.read && !strings.HasPrefix(strings.ToLower(a1), own) && !strings.HasPrefix(strings.ToLower(a2), own))
+		return allow(!c.read && !platforms(a1) && !platforms(a2))
 	case sqlite.AuthAlterTable:
 		c.wrote, c.ddl = true, true
-		return allow(!c.read && !strings.HasPrefix(strings.ToLower(a2), own))
+		return allow(!c.read && !platforms(a2))
 	case sqlite.AuthCreateVTable, sqlite.AuthDropVTable:
 		c.wrote, c.ddl = true, true
-		return allow(!c.read && modules[strings.ToLower(a2)] && !strings.HasPrefix(strings.ToLower(a1), own))
+		return allow(!c.read && modules[strings.ToLower(a2)] && !platforms(a1))
 	}
 	return sqlite.AuthorizerDeny // ATTACH, DETACH, temporary objects, and what is yet to come
 }

@@ -28,6 +28,7 @@ type database struct {
 	file    string
 	timeout atomic.Int64                         // of a statement, nanoseconds
 	wait    time.Duration                        // for a connection
+	copies  atomic.Pointer[copies]               // nil: none are made
 	tables  atomic.Pointer[map[string]tableSpec] // that functions listen to
 
 	writer  chan *connection // holds the writer while it is free
@@ -281,6 +282,7 @@ func (d *database) close() {
 	}
 	d.closed = true
 	d.mu.Unlock()
+	_ = d.copies.Load().stop() // what it could not copy now, it copies when it is opened again
 	<-d.writer
 	for range readers {
 		<-d.readers

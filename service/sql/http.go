@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -65,7 +67,8 @@ type Info struct {
 	Connections int `json:"connections,omitempty" doc:"PostgreSQL: open ones"`
 	Pool        int `json:"pool,omitempty" doc:"PostgreSQL: most of them"`
 
-	Changes *Capture `json:"changes,omitempty" doc:"PostgreSQL: how the changes are followed that functions listen to"`
+	Copies  *CopiesInfo `json:"copies,omitempty" doc:"SQLite: how its point-in-time copies fare"`
+	Changes *Capture    `json:"changes,omitempty" doc:"PostgreSQL: how the changes are followed that functions listen to"`
 }
 
 type listOutput struct {
@@ -89,7 +92,8 @@ func (d *Driver) Register(api huma.API) {
 	}
 	huma.Register(api, op("neon-sql", http.MethodPost, "/{database}/sql", "PostgreSQL: one statement, or several as a transaction, as @neondatabase/serverless says it"), d.neon)
 	huma.Register(api, op("restart-table-events", http.MethodPost, "/{database}/changes/restart", "PostgreSQL: after changes were lost, tell those from now on"), d.restart)
-	huma.Register(api, op("backup-database", http.MethodGet, "/{database}/backup", "A consistent copy of the file, while it is in use"), d.backup)
+	huma.Register(api, op("backup-database", http.MethodGet, "/{database}/backup", "A consistent copy of the file, while it is in use, or of what it was at a time"), d.backup)
+	huma.Register(api, op("restore-database", http.MethodPost, "/{database}/restore", "Make an SQLite database what it was at a time, of its copies"), d.restoreAt)
 }
 
 func (d *Driver) version(ctx context.Context, in *Path) (*struct{}, error) {
@@ -311,7 +315,7 @@ func (d *Driver) Databases() (out []Described) {
 }
 
 func (d *database) info() Info {
-	i := Info{Database: d.name, Engine: "sqlite"}
+	i := Info{Database: d.name, Engine: "sqlite", Copies: d.copies.Load().info()}
 	for _, suffix := range []string{"", "-wal"} {
 		if info, err := os.Stat(d.file + suffix); err == nil {
 			i.Bytes += info.Size()
@@ -325,12 +329,43 @@ func (d *database) info() Info {
 	return i
 }
 
-func (d *Driver) backup(ctx context.Context, in *Path) (*huma.StreamResponse, error) {
+type restoreInput struct {
+	Path
+	Body struct {
+		At time.Time `json:"at" doc:"Within what the copies reach back"`
+	}
+}
+
+func (d *Driver) restoreAt(ctx context.Context, in *restoreInput) (*struct{}, error) {
+	db, write, err := d.open(ctx, mayfly.AppName(in.App), in.Database)
+	if err != nil {
+		return nil, err
+	}
+	if !write {
+		return nil, d.cfg.Authz.Authorize(ctx, mayfly.CallerFrom(ctx), db.app, service.Write, service.KindDatabase, db.name)
+	}
+	return nil, db.restore(ctx, in.Body.At)
+}
+
+type backupInput struct {
+	Path
+	At time.Time `query:"at" doc:"As it was then, of its copies; default: now"`
+}
+
+func (d *Driver) backup(ctx context.Context, in *backupInput) (*huma.StreamResponse, error) {
 	db, _, err := d.open(ctx, mayfly.AppName(in.App), in.Database)
 	if err != nil {
 		return nil, err
 	}
-	file, err := copyOf(ctx, db.file)
+	var file *os.File
+	if in.At.IsZero() {
+		file, err = copyOf(ctx, db.file)
+	} else if path, e := db.asOf(ctx, in.At); e == nil {
+		file, err = os.Open(path)
+		_ = os.RemoveAll(filepath.Dir(path)) // it stays readable
+	} else {
+		err = e
+	}
 	if err != nil {
 		return nil, err
 	}

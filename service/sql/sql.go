@@ -19,13 +19,14 @@ const DefaultTimeout = 30 * time.Second
 type Config struct {
 	Dir     string // folder of the files; made where missing
 	Authz   service.Authorizer
-	Secrets Secrets                                   // of PostgreSQL's DSNs; nil: there is no PostgreSQL
-	Changed func(app mayfly.AppName, database string) // changes may be there for those who listen; may be nil
-	Wait    time.Duration                             // for a connection; default 10 s
-	Idle    time.Duration                             // of a transaction between two requests; default 10 s
-	Longest time.Duration                             // a transaction may last; default 60 s
-	Watch   time.Duration                             // between looks at what PostgreSQL keeps for table triggers; default 10 s
-	Log     *slog.Logger                              // default: discards
+	Secrets Secrets                                        // of PostgreSQL's DSNs; nil: there is no PostgreSQL
+	Changed func(app mayfly.AppName, database string)      // changes may be there for those who listen; may be nil
+	Buckets func(app mayfly.AppName, bucket string) Bucket // for copies in buckets; nil: there are none
+	Wait    time.Duration                                  // for a connection; default 10 s
+	Idle    time.Duration                                  // of a transaction between two requests; default 10 s
+	Longest time.Duration                                  // a transaction may last; default 60 s
+	Watch   time.Duration                                  // between looks at what PostgreSQL keeps for table triggers; default 10 s
+	Log     *slog.Logger                                   // default: discards
 }
 
 // WithDefaults fills what was not said.
@@ -117,6 +118,7 @@ func (d *Driver) Run(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		d.runCaptures(ctx, &group)
+		d.runCopies(ctx)
 		select {
 		case <-ctx.Done():
 			return nil

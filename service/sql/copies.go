@@ -1,0 +1,286 @@
+package sql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/benbjohnson/litestream"
+	"github.com/benbjohnson/litestream/file"
+	"github.com/benbjohnson/litestream/s3"
+	"modernc.org/sqlite"
+
+	"github.com/mayfly-cloud/mayfly"
+)
+
+// DefaultKeep is for how long the copies of a database reach back where a
+// manifest does not say.
+const DefaultKeep = 7 * 24 * time.Hour
+
+// Bucket is where an app's bucket is reached by S3.
+type Bucket struct {
+	Endpoint, Region, Name string
+	KeyID, Secret          string
+}
+
+// copies are the point-in-time copies of an SQLite database, which litestream
+// makes: each second what was committed, once a day all of it.
+type copies struct {
+	to   string // as the manifest says
+	keep time.Duration
+	db   *litestream.DB
+	all  *litestream.Store
+	runs bool
+}
+
+// CopiesInfo is how the copies of a database fare.
+type CopiesInfo struct {
+	To   string     `json:"to"`
+	Keep string     `json:"keep" doc:"How far back they reach"`
+	Last *time.Time `json:"last,omitempty" doc:"When they last had everything"`
+}
+
+// checkCopies says what is wrong with where copies go.
+func checkCopies(m *mayfly.Manifest, spec *mayfly.Database) error {
+	if spec.Copies == "" {
+		if spec.CopiesKeep != 0 {
+			return mayfly.Errorf(mayfly.Invalid, "", "copies_keep means nothing without copies")
+		}
+		return nil
+	}
+	if name, ok := strings.CutPrefix(spec.Copies, "bucket/"); ok {
+		if _, declared := m.Buckets[name]; !declared {
+			return mayfly.Errorf(mayfly.Invalid, "", "copies: the app declares no bucket %q; add it under buckets:", name)
+		}
+	} else if !filepath.IsAbs(spec.Copies) {
+		return mayfly.Errorf(mayfly.Invalid, "", "copies is %q; write bucket/NAME, or the absolute path of a folder of the node", spec.Copies)
+	}
+	if keep := spec.CopiesKeep.D(); keep != 0 && keep < time.Hour {
+		return mayfly.Errorf(mayfly.Invalid, "", "copies_keep must be an hour or more")
+	}
+	return nil
+}
+
+// newCopies makes what copies a database's file; nil where none are wanted. It
+// starts nothing.
+func (d *Driver) newCopies(app mayfly.AppName, name string, spec *mayfly.Database) (*copies, error) {
+	if spec.Copies == "" {
+		return nil, nil
+	}
+	c := &copies{to: spec.Copies, keep: spec.CopiesKeep.D()}
+	if c.keep == 0 {
+		c.keep = DefaultKeep
+	}
+	c.db = litestream.NewDB(d.file(app, name))
+	if bucket, ok := strings.CutPrefix(spec.Copies, "bucket/"); ok {
+		if d.cfg.Buckets == nil {
+			return nil, mayfly.Errorf(mayfly.Invalid, "copy database", "this node has no buckets; write the absolute path of a folder")
+		}
+		b := d.cfg.Buckets(app, bucket)
+		client := s3.NewReplicaClient()
+		client.Endpoint, client.Region, client.Bucket, client.Path = b.Endpoint, b.Region, b.Name, "databases/"+name
+		client.AccessKeyID, client.SecretAccessKey, client.ForcePathStyle = b.KeyID, b.Secret, true
+		c.db.Replica = litestream.NewReplicaWithClient(c.db, client)
+	} else {
+		client := file.NewReplicaClient(filepath.Join(spec.Copies, string(app), name))
+		c.db.Replica = litestream.NewReplicaWithClient(c.db, client)
+		client.Replica = c.db.Replica
+	}
+	c.all = litestream.NewStore([]*litestream.DB{c.db}, litestream.CompactionLevels{
+		{Level: 0}, {Level: 1, Interval: 30 * time.Second}, {Level: 2, Interval: 5 * time.Minute}, {Level: 3, Interval: time.Hour},
+	})
+	c.all.SnapshotInterval, c.all.SnapshotRetention = min(24*time.Hour, c.keep), c.keep
+	c.all.SetL0Retention(time.Hour) // for an hour, any second can be had; before it, each half minute
+	c.all.SetShutdownSyncTimeout(5 * time.Second)
+	c.all.Logger = d.cfg.Log
+	c.db.SetLogger(d.cfg.Log)
+	return c, nil
+}
+
+// revive makes a database that is not there of its newest copy, where there is
+// one: on a machine that takes the place of another.
+func (c *copies) revive(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+	defer cancel()
+	if err := c.db.EnsureExists(ctx); err != nil {
+		return mayfly.Errorf(mayfly.Unavailable, "restore database from "+c.to, "%w", err)
+	}
+	return nil
+}
+
+// replace makes next what copies the database; nil: nothing does.
+func (d *database) replace(ctx context.Context, next *copies) error {
+	old := d.copies.Load()
+	if old != nil && next != nil && old.to == next.to && old.keep == next.keep || old == nil && next == nil {
+		return nil
+	}
+	checkpoint := "1000" // SQLite's default
+	if next != nil {
+		checkpoint = "0" // it is litestream's to do
+	}
+	w, err := d.take(ctx, true)
+	if err != nil {
+		return err
+	}
+	_, err = w.own(ctx, "PRAGMA wal_autocheckpoint = "+checkpoint)
+	d.give(w)
+	if err != nil {
+		return err
+	}
+	d.copies.Store(next)
+	return old.stop()
+}
+
+// start begins to copy.
+func (c *copies) start(ctx context.Context) error {
+	c.runs = true
+	return c.all.Open(context.WithoutCancel(ctx))
+}
+
+// stop copies what is left, and ends. It may be called on nil.
+func (c *copies) stop() error {
+	if c == nil || !c.runs {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return c.all.Close(ctx)
+}
+
+// runCopies starts those that do not run yet.
+func (d *Driver) runCopies(ctx context.Context) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, db := range d.databases {
+		if c := db.copies.Load(); c != nil && !c.runs {
+			if err := c.start(ctx); err != nil {
+				d.cfg.Log.Error("a database is not copied", "app", db.app, "database", db.name, "to", c.to, "error", err)
+			}
+		}
+	}
+}
+
+func (c *copies) info() *CopiesInfo {
+	if c == nil {
+		return nil
+	}
+	i := &CopiesInfo{To: c.to, Keep: mayfly.Duration(c.keep).String()}
+	if at := c.db.LastSuccessfulSyncAt(); !at.IsZero() {
+		at = at.UTC()
+		i.Last = &at
+	}
+	return i
+}
+
+// asOf makes a file of a database as it was at a time. The caller removes it.
+func (d *database) asOf(ctx context.Context, at time.Time) (path string, err error) {
+	c := d.copies.Load()
+	if c == nil {
+		return "", mayfly.Errorf(mayfly.NotFound, "read copies", "database %s has no copies; say where they go by copies: in the manifest", d.name)
+	}
+	if time.Since(at) < time.Minute {
+		if err := c.db.SyncAndWait(ctx); err != nil {
+			return "", mayfly.Errorf(mayfly.Unavailable, "copy database", "%w", err)
+		}
+	}
+	dir, err := os.MkdirTemp(filepath.Dir(d.file), ".restore-*")
+	if err != nil {
+		return "", err
+	}
+	opt := litestream.NewRestoreOptions()
+	opt.OutputPath, opt.Timestamp, opt.IntegrityCheck = filepath.Join(dir, d.name+".db"), at, litestream.IntegrityCheckQuick
+	if err := c.db.Replica.Restore(ctx, opt); err != nil {
+		_ = os.RemoveAll(dir)
+		if errors.Is(err, litestream.ErrTxNotAvailable) || errors.Is(err, litestream.ErrNoSnapshots) {
+			return "", mayfly.Errorf(mayfly.NotFound, "read copies", "there is no copy of database %s of %s", d.name, at.Format(time.RFC3339))
+		}
+		return "", fmt.Errorf("restore database %s: %w", d.name, err)
+	}
+	return opt.OutputPath, nil
+}
+
+// restore makes the database what it was at a time, while it is in use, as one
+// write: copies of what it was until then stay. Functions are not told of the
+// rows that change by it.
+func (d *database) restore(ctx context.Context, at time.Time) error {
+	path, err := d.asOf(ctx, at)
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(filepath.Dir(path))
+	w, err := d.take(ctx, true)
+	if err != nil {
+		return err
+	}
+	defer d.give(w)
+	last, err := w.lastPosition(ctx)
+	if err != nil {
+		return err
+	}
+	if err := w.overwrite(path); err != nil {
+		return fmt.Errorf("restore database %s: %w", d.name, err)
+	}
+	return w.atomically(ctx, func() error {
+		if err := w.settlePositions(ctx, last); err != nil {
+			return err
+		}
+		return d.follow(ctx, w)
+	})
+}
+
+// lastPosition is that of the newest change, ever.
+func (c *connection) lastPosition(ctx context.Context) (int64, error) {
+	if ok, err := c.logs(ctx); !ok {
+		return 0, err
+	}
+	r, err := c.own(ctx, "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = '_mayfly_changes'), 0)")
+	if err != nil {
+		return 0, err
+	}
+	return r.Rows[0][0].(int64), nil
+}
+
+// logs reports whether there is a change log.
+func (c *connection) logs(ctx context.Context) (bool, error) {
+	r, err := c.own(ctx, "SELECT 1 FROM sqlite_schema WHERE name = '_mayfly_changes'")
+	return err == nil && len(r.Rows) > 0, err
+}
+
+// settlePositions makes the change log go on after last, with nothing to tell:
+// positions are identities, and none is given twice.
+func (c *connection) settlePositions(ctx context.Context, last int64) error {
+	for _, s := range split(changeSchema) {
+		if _, err := c.own(ctx, s); err != nil {
+			return err
+		}
+	}
+	for _, s := range []Statement{
+		{SQL: "DELETE FROM _mayfly_changes"},
+		{SQL: "DELETE FROM sqlite_sequence WHERE name = '_mayfly_changes'"},
+		{SQL: "INSERT INTO sqlite_sequence(name, seq) VALUES ('_mayfly_changes', ?)", Args: []Value{last}},
+		{SQL: "UPDATE _mayfly_cursors SET position = ?", Args: []Value{last}},
+	} {
+		if _, err := c.own(ctx, s.SQL, s.Args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// overwrite replaces all that the connection's database holds with what a file
+// does, in one transaction.
+func (c *connection) overwrite(path string) error {
+	b, err := c.Conn.(interface {
+		NewRestore(uri string) (*sqlite.Backup, error)
+	}).NewRestore("file:" + (&url.URL{Path: path}).EscapedPath())
+	if err != nil {
+		return err
+	}
+	_, err = b.Step(-1)
+	return errors.Join(err, b.Finish())
+}

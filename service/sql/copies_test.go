@@ -1,0 +1,178 @@
+package sql
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mayfly-cloud/mayfly"
+)
+
+func copied(folder string) *mayfly.Manifest {
+	m := app(map[string]string{"1_t.sql": "create table t (id integer primary key, v text)"})
+	m.Databases["main"].Copies = folder
+	m.Functions["f"].On = []mayfly.Trigger{{Table: "main.t"}}
+	return m
+}
+
+// started is a service with its loops.
+func started(t *testing.T, m *mayfly.Manifest, change func(*Config)) *Driver {
+	t.Helper()
+	d := open(t, m, change)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- d.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	return d
+}
+
+// moment is a time at which all that was written is in the copies.
+func moment(t *testing.T, d *Driver) time.Time {
+	t.Helper()
+	c := d.database("a", "main").copies.Load()
+	var err error
+	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if err = c.db.SyncAndWait(t.Context()); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(5 * time.Millisecond) // copies have milliseconds
+	at := time.Now()
+	time.Sleep(5 * time.Millisecond)
+	return at
+}
+
+func rowsOf(t *testing.T, d *Driver) string {
+	t.Helper()
+	r, err := d.Query(admin, "a", "main", &Statement{SQL: "select id, v from t order by id"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprint(r.Rows)
+}
+
+func write(t *testing.T, d *Driver, statements ...string) {
+	t.Helper()
+	for _, s := range statements {
+		if _, err := d.Query(admin, "a", "main", &Statement{SQL: s}); err != nil {
+			t.Fatalf("%s: %v", s, err)
+		}
+	}
+}
+
+func TestCopies(t *testing.T) {
+	folder := t.TempDir()
+	first := started(t, copied(folder), nil)
+	write(t, first, "insert into t values (1, 'a')")
+	before := moment(t, first)
+	write(t, first, "update t set v = 'b'", "insert into t values (2, 'c')", "create index i on t (v)")
+	after := moment(t, first)
+	url := serve(t, first)
+	restore := func(at time.Time) {
+		t.Helper()
+		res, err := http.Post(url+"restore", "application/json", strings.NewReader(`{"at": "`+at.Format(time.RFC3339Nano)+`"}`))
+		if err != nil || res.StatusCode/100 != 2 {
+			t.Fatalf("restore: %v %v", res, err)
+		}
+		_ = res.Body.Close()
+	}
+	last, err := first.Position(t.Context(), "a", "main", "f")
+	if err != nil || last != 3 {
+		t.Fatalf("position %d %v", last, err)
+	}
+	restore(before)
+	if got := rowsOf(t, first); got != "[[1 a]]" {
+		t.Errorf("before: %s", got)
+	}
+	if changes, upTo, err := first.Changes(t.Context(), "a", "main", "t", nil, 0, 10); len(changes) != 0 || err != nil {
+		t.Errorf("a restore is told: %v %d %v", changes, upTo, err)
+	}
+	write(t, first, "insert into t values (5, 'e')")
+	if changes, _, err := first.Changes(t.Context(), "a", "main", "t", nil, last, 10); len(changes) != 1 || changes[0].Position <= last {
+		t.Errorf("after the restore: %v %v", changes, err)
+	}
+	restore(after) // what was undone is still there
+	if got := rowsOf(t, first); got != "[[1 b] [2 c]]" {
+		t.Errorf("after: %s", got)
+	}
+	if err := first.Apply(t.Context(), []*mayfly.Manifest{copied(folder)}); err != nil {
+		t.Errorf("deployed again: %v", err)
+	}
+	t.Run("as a file", func(t *testing.T) { fileOf(t, url, before) })
+	t.Run("of a time without copies", func(t *testing.T) {
+		if _, err := first.database("a", "main").asOf(t.Context(), before.Add(-time.Hour)); mayfly.CodeOf(err) != mayfly.NotFound {
+			t.Error(err)
+		}
+	})
+	t.Run("nobody writes litestream's tables", func(t *testing.T) {
+		if _, err := first.Query(admin, "a", "main", &Statement{SQL: "delete from _litestream_seq"}); mayfly.CodeOf(err) != mayfly.Denied {
+			t.Error(err)
+		}
+	})
+	_ = moment(t, first)
+	if left, _ := filepath.Glob(filepath.Join(first.cfg.Dir, "a", ".restore-*")); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+	t.Run("on another machine", func(t *testing.T) {
+		_ = first.Close()
+		second := started(t, copied(folder), nil)
+		if got := rowsOf(t, second); got != "[[1 b] [2 c]]" {
+			t.Errorf("revived: %s", got)
+		}
+		write(t, second, "insert into t values (9, 'z')")
+		at := moment(t, second)
+		write(t, second, "delete from t")
+		if err := second.database("a", "main").restore(t.Context(), at); err != nil {
+			t.Fatal(err)
+		}
+		if got := rowsOf(t, second); got != "[[1 b] [2 c] [9 z]]" {
+			t.Errorf("copied on: %s", got)
+		}
+	})
+}
+
+func fileOf(t *testing.T, base string, at time.Time) {
+	res, err := http.Get(base + "backup?at=" + url.QueryEscape(at.Format(time.RFC3339Nano)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	path := filepath.Join(t.TempDir(), "then.db")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(f, res.Body); err != nil || f.Close() != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("%d %v", res.StatusCode, err)
+	}
+	c, err := connect(t.Context(), path, true, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	r, err := c.own(t.Context(), "select v from t")
+	if err != nil || fmt.Sprint(r.Rows) != "[[a]]" {
+		t.Errorf("%v %v", r, err)
+	}
+}
+
+func TestCopiesCheck(t *testing.T) {
+	d := open(t, app(nil), nil)
+	for to, ok := range map[string]bool{"/var/backups": true, "bucket/b": true, "bucket/gone": false, "backups": false} {
+		m := copied(to)
+		m.Buckets = map[string]*mayfly.Bucket{"b": nil}
+		if err := d.Check(m); (err == nil) != ok {
+			t.Errorf("%s: %v", to, err)
+		}
+	}
+}
