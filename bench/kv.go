@@ -8,8 +8,10 @@ import (
 
 func benchKV(ctx context.Context, s *session, t *table) error {
 	app := filepath.Join(s.dir, "kv")
-	if err := writeFile(filepath.Join(app, "mayfly.yaml"), "app: kv\nkv: {store: {}}\n"); err != nil {
-		return err
+	for name, text := range map[string]string{"mayfly.yaml": kvApp, "node/index.js": kvNode, "python/app.py": kvPython} {
+		if err := writeFile(filepath.Join(app, name), text); err != nil {
+			return err
+		}
 	}
 	n, err := s.startNode(ctx, app, s.dir+"/kv-data")
 	if err != nil {
@@ -47,5 +49,5 @@ func benchKV(ctx context.Context, s *session, t *table) error {
 			}
 		}
 	}
-	return nil
+	return benchKVInside(ctx, s, n, t)
 }

@@ -1,8 +1,6 @@
 'use strict';
 // Requests to the platform, over connections that are kept open.
 
-const TIMEOUT = 60000;
-
 /** The platform refused or failed. */
 class MayflyError extends Error {
   constructor(code, message, status = 0) {
@@ -23,11 +21,13 @@ class FunctionError extends MayflyError {
   }
 }
 
-let agent;
+let known = { text: undefined, url: undefined };
 
 function endpoint() {
-  if (!process.env.MAYFLY_ENDPOINT) throw new MayflyError('unavailable', 'MAYFLY_ENDPOINT is not set: this code does not run in Mayfly');
-  return new URL(process.env.MAYFLY_ENDPOINT);
+  const text = process.env.MAYFLY_ENDPOINT;
+  if (!text) throw new MayflyError('unavailable', 'MAYFLY_ENDPOINT is not set: this code does not run in Mayfly');
+  if (text !== known.text) known = { text, url: new URL(text) };
+  return known.url;
 }
 
 /** The headers that tie what a call sends to the call. */
@@ -40,8 +40,9 @@ function cause() {
 }
 
 /** The answer's status, headers and body, where it is no error. */
-async function request(method, path, { body, headers = {}, query = {} } = {}) {
-  const search = new URLSearchParams(Object.entries(query).filter(([, v]) => v !== undefined)).toString();
+async function request(method, path, { body, headers = {}, query } = {}) {
+  const { exchange } = require('./connection');
+  const search = query ? new URLSearchParams(Object.entries(query).filter(([, v]) => v !== undefined)).toString() : '';
   const base = endpoint();
   const options = {
     method, hostname: base.hostname, port: base.port || 80, path: search ? `${path}?${search}` : path,
@@ -50,7 +51,7 @@ async function request(method, path, { body, headers = {}, query = {} } = {}) {
   if (body !== undefined) options.headers['content-length'] = Buffer.byteLength(body);
   for (;;) {
     try {
-      return check(await once(options, body));
+      return check(await exchange(options, body));
     } catch (e) {
       if (e instanceof MayflyError) throw e;
       // A connection that was kept had been closed meanwhile; nothing was taken by it.
@@ -58,22 +59,6 @@ async function request(method, path, { body, headers = {}, query = {} } = {}) {
       throw new MayflyError(e.code === 'ETIMEDOUT' ? 'timeout' : 'unavailable', `the platform does not answer: ${e.message}`);
     }
   }
-}
-
-function once(options, body) {
-  const http = require('http');
-  agent ??= new http.Agent({ keepAlive: true });
-  return new Promise((resolve, reject) => {
-    const req = http.request({ ...options, agent, timeout: TIMEOUT }, (res) => {
-      const parts = [];
-      res.on('data', (part) => parts.push(part));
-      res.on('error', reject);
-      res.on('end', () => resolve({ status: res.statusCode, headers: res.headers, body: Buffer.concat(parts) }));
-    });
-    req.on('timeout', () => req.destroy(Object.assign(new Error('no answer in time'), { code: 'ETIMEDOUT' })));
-    req.on('error', (e) => reject(Object.assign(e, { kept: req.reusedSocket })));
-    req.end(body);
-  });
 }
 
 function check(answer) {
