@@ -86,6 +86,7 @@ func (d *Driver) Run(ctx context.Context) error {
 	working, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var workers sync.WaitGroup
+	workers.Go(func() { d.sweep(ctx) })
 	for ctx.Err() == nil {
 		d.mu.Lock()
 		for _, p := range d.pollers {
@@ -183,7 +184,7 @@ func (p *poller) living(ctx context.Context, leases []*event.Lease, spec *mayfly
 	var out []*event.Lease
 	for _, le := range leases {
 		switch {
-		case time.Since(le.Created) > spec.Retention.D():
+		case expired(&le.Item, spec, time.Now()):
 			p.driver.die(ctx, p.queue, le, spec, event.DeadExpired, le.History)
 		case le.Attempt > spec.Attempts: // an attempt was cut short by a lease that ended
 			p.driver.die(ctx, p.queue, le, spec, event.DeadAttempts, le.History)
@@ -248,7 +249,7 @@ func (d *Driver) die(ctx context.Context, q *queue, le *event.Lease, spec *mayfl
 		letter.Attempts = le.Attempt
 	}
 	if reason == event.DeadExpired {
-		letter.Attempts, letter.Error = le.Attempt-1, "the message is older than the queue's retention of "+spec.Retention.String()
+		letter.Attempts, letter.Error = le.Attempt-1, tooOld(spec)
 	}
 	err := d.cfg.Dead.Add(ctx, letter)
 	if err == nil && spec.DeadLetter != "" {

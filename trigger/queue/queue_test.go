@@ -509,6 +509,38 @@ func TestRetention(t *testing.T) {
 	}
 }
 
+// Messages that nobody receives are given up when they are too old; those for
+// later count from then.
+func TestRetentionWithoutReceiver(t *testing.T) {
+	m := without(app(&mayfly.Queue{Retention: mayfly.Duration(time.Hour)}, mayfly.Trigger{}))
+	r := start(t, "", triggertest.Deploy(m), nil)
+	now := time.Now()
+	later := message("2")
+	later.At = now.Add(2 * time.Hour)
+	r.send("jobs", message("1"), later)
+	count := func() (int, int) {
+		info, err := r.Info("app", "jobs")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Messages, info.Dead
+	}
+	for _, c := range []struct {
+		at            time.Duration
+		waiting, dead int
+	}{{time.Minute, 2, 0}, {90 * time.Minute, 1, 1}, {90 * time.Minute, 1, 1}} {
+		r.expire(context.Background(), now.Add(c.at))
+		if waiting, dead := count(); waiting != c.waiting || dead != c.dead {
+			t.Errorf("after %s: %d wait and %d are dead", c.at, waiting, dead)
+		}
+	}
+	spec := withDefaults(m.Queues["jobs"])
+	it := event.Item{Created: now, At: later.At}
+	if expired(&it, &spec, now.Add(179*time.Minute)) || !expired(&it, &spec, now.Add(181*time.Minute)) {
+		t.Error("a message for later does not count from then")
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	r := start(t, "", triggertest.Deploy(without(app(&mayfly.Queue{}, mayfly.Trigger{}))), nil)
 	big := message(`"` + strings.Repeat("x", 1<<20) + `"`)

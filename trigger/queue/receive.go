@@ -59,7 +59,7 @@ func (d *Driver) receive(ctx context.Context, q *queue, leases []*event.Lease, s
 	var out []Received
 	for _, le := range leases {
 		switch {
-		case time.Since(le.Created) > spec.Retention.D():
+		case expired(&le.Item, spec, time.Now()):
 			d.die(ctx, q, le, spec, event.DeadExpired, le.History)
 			continue
 		case le.Attempt > spec.Attempts:

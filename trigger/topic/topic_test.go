@@ -454,6 +454,18 @@ func TestWebhookDisabledAfter(t *testing.T) {
 	triggertest.Until(t, "the first fails", func() bool { return r.Hooks("app")[0].Failing != nil })
 	r.publish("t", "2")
 	triggertest.Until(t, "it is disabled", func() bool { return strings.Contains(r.Hooks("app")[0].Disabled, "nothing but failures") })
+
+	// What waits is kept as long as events are.
+	r.publish("t", "3")
+	triggertest.Until(t, "it waits", func() bool { return r.Hooks("app")[0].Waiting > 0 })
+	r.forget(context.Background(), time.Now().Add(DefaultRetention-time.Hour))
+	if r.Hooks("app")[0].Waiting == 0 {
+		t.Error("an event is dropped too early")
+	}
+	r.forget(context.Background(), time.Now().Add(DefaultRetention+time.Hour))
+	if n := r.Hooks("app")[0].Waiting; n != 0 {
+		t.Errorf("%d old events still wait", n)
+	}
 }
 
 func TestCheck(t *testing.T) {
