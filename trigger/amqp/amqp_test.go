@@ -1,6 +1,8 @@
 package amqp
 
 import (
+	"bytes"
+	"encoding/json"
 	"math"
 	"testing"
 	"time"
@@ -8,6 +10,7 @@ import (
 	"github.com/rabbitmq/amqp091-go"
 
 	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/event/sample"
 	"github.com/mayfly-cloud/mayfly/trigger"
 )
 
@@ -32,6 +35,20 @@ func TestCheck(t *testing.T) {
 		if err := New(Config{}).Check(nil, "f", &c.t); (err == nil) != c.ok || err != nil && mayfly.CodeOf(err) != mayfly.Invalid {
 			t.Errorf("%+v: %v", c.t, err)
 		}
+	}
+}
+
+// TestSample keeps the sample that the command prints of the driver's shape.
+func TestSample(t *testing.T) {
+	text, err := sample.Event(mayfly.TriggerAMQP, "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var e Event
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&e); err != nil || len(e.Messages) != 1 || *e.Messages["orders::/"][0].Properties.MessageID == "" {
+		t.Errorf("%+v, %v", e, err)
 	}
 }
 

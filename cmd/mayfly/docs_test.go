@@ -1,0 +1,70 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+var rewriteDocs = flag.Bool("rewrite-docs", false, "write the commands into docs/events.md")
+
+// commandTable matches its marker and the table below.
+var commandTable = regexp.MustCompile(`(?m)^<!-- commands -->\n+(?:\|.*\n)*\n*`)
+
+// TestDocsNameEveryCommand keeps the list of commands in docs/events.md that of
+// the program.
+func TestDocsNameEveryCommand(t *testing.T) {
+	const file = "../../docs/events.md"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []string
+	g := &globals{}
+	for _, cmd := range []*cobra.Command{newQueueCmd(g), newTopicCmd(g), newScheduleCmd(g), newEventCmd(g), newInvokeCmd(g), newReplayCmd(g)} {
+		for _, sub := range leaves(cmd) {
+			use := strings.TrimSuffix(sub.UseLine(), " [flags]")
+			rows = append(rows, fmt.Sprintf("| `mayfly %s` | %s |\n", strings.ReplaceAll(use, "|", "\\|"), strings.ReplaceAll(sub.Short, "|", "\\|")))
+		}
+	}
+	if !commandTable.Match(text) {
+		t.Fatal("docs/events.md has no line <!-- commands -->")
+	}
+	if *rewriteDocs {
+		text = commandTable.ReplaceAllLiteral(text, []byte("<!-- commands -->\n\n| command | |\n|---|---|\n"+strings.Join(rows, "")+"\n"))
+		if err := os.WriteFile(file, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shown := string(commandTable.Find(text))
+	for _, row := range rows {
+		name, _, _ := strings.Cut(row, "` |")
+		if !strings.Contains(shown, name+"` |") {
+			t.Errorf("docs/events.md does not name %s`; run: go test ./cmd/mayfly -run TestDocs -rewrite-docs", name)
+		}
+	}
+	if n := strings.Count(shown, "\n| `"); n > len(rows) {
+		t.Errorf("docs/events.md names %d commands; there are %d", n, len(rows))
+	}
+}
+
+// leaves are the commands below cmd that do something themselves, and cmd where
+// there are none.
+func leaves(cmd *cobra.Command) []*cobra.Command {
+	if !cmd.HasSubCommands() {
+		return []*cobra.Command{cmd}
+	}
+	var out []*cobra.Command
+	for _, sub := range cmd.Commands() {
+		if sub.Runnable() && sub.HasSubCommands() {
+			out = append(out, sub)
+		}
+		out = append(out, leaves(sub)...)
+	}
+	return out
+}
