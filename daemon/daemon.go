@@ -41,6 +41,7 @@ type Node struct {
 
 	engine    *engine.Engine
 	tokens    *identity.Tokens
+	trail     *identity.Trail
 	telemetry *telemetry.Store
 	sink      sink // telemetry, or nothing
 	metrics   *prom.Metrics
@@ -89,13 +90,15 @@ func New(ctx context.Context, cfg Config) (_ *Node, err error) {
 		return nil, mayfly.Errorf(mayfly.Invalid, "", "the data folder %s cannot be made, choose another with --data: %w", cfg.Data, err)
 	}
 	n := &Node{cfg: cfg, started: time.Now()}
-	n.parts.grants = identity.NewAuthorizer(nil)
 	n.parts.destinations = trigger.Destinations{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
 		}
 	}()
+	if err := n.openGrants(); err != nil {
+		return nil, err
+	}
 	if n.listen, err = cfg.listen(); err != nil {
 		return nil, err
 	}

@@ -110,11 +110,6 @@ func (n *Node) wire(ctx context.Context) (err error) {
 	return nil
 }
 
-// accessed records the use of a secret's value.
-func (n *Node) accessed(a secret.Access) {
-	n.cfg.Log.Info("secret used", "how", a.How, "app", a.App, "secret", a.Name, "version", a.Version, "who", a.Who.Kind, "function", a.Who.Function)
-}
-
 // rotationTime bounds how long the change of a secret waits for instances.
 const rotationTime = 10 * time.Second
 

@@ -22,7 +22,9 @@ type Decision struct {
 	Kind    string         `json:"kind"`
 	Name    string         `json:"name"`
 	Allowed bool           `json:"allowed"`
-	Grant   string         `json:"grant,omitempty"` // the line that allowed a function
+	Grant   string         `json:"grant,omitempty"`  // the line that allowed a function
+	Reason  string         `json:"reason,omitempty"` // why it was refused
+	Detail  string         `json:"detail,omitempty"` // more about what was done, such as a secret's version
 }
 
 // Authorizer decides by the allow lines of the deployed apps. It is safe for
@@ -103,7 +105,11 @@ func compileApp(m *mayfly.Manifest) (map[principal]*policies, error) {
 // line that would allow it, for a function that was not granted it.
 func (a *Authorizer) Authorize(_ context.Context, who mayfly.Caller, app mayfly.AppName, verb, kind, name string) error {
 	grant, err := a.decide(who, app, verb, kind, name)
-	a.audit(Decision{Time: time.Now(), Who: who, App: app, Verb: verb, Kind: kind, Name: name, Allowed: err == nil, Grant: grant})
+	d := Decision{Time: time.Now(), Who: who, App: app, Verb: verb, Kind: kind, Name: name, Allowed: err == nil, Grant: grant}
+	if err != nil {
+		d.Reason = mayfly.MessageOf(err)
+	}
+	a.audit(d)
 	return err
 }
 

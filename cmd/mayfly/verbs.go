@@ -14,7 +14,7 @@ func verbs(g *globals) []group {
 		{"start", "Start:", []*cobra.Command{newNewCmd(g), newDevCmd(g), newServeCmd(g), newDoctorCmd(g), newSchemaCmd(g)}},
 		{"deliver", "Deliver:", []*cobra.Command{newPlanCmd(g), newDeployCmd(g), newVersionsCmd(g), newPromoteCmd(g), newRollbackCmd(g)}},
 		{"call", "Call:", []*cobra.Command{newInvokeCmd(g), newReplayCmd(g), newEventCmd(g), newBenchCmd(g)}},
-		{"watch", "Watch:", []*cobra.Command{newLogsCmd(g), newTraceCmd(g), newTopCmd(g), newMetricsCmd(g), newAlertCmd(g), newCostCmd(g), newSimulateCmd(g)}},
+		{"watch", "Watch:", []*cobra.Command{newLogsCmd(g), newTraceCmd(g), newTopCmd(g), newMetricsCmd(g), newAlertCmd(g), newAuditCmd(g), newCostCmd(g), newSimulateCmd(g)}},
 		{"data", "Events and data:", []*cobra.Command{
 			newQueueCmd(g), newTopicCmd(g), newScheduleCmd(g), newBucketCmd(g), newKVCmd(g), newSQLCmd(g), newSecretCmd(g),
 			newBackupCmd(g), newRestoreCmd(g),

@@ -1,0 +1,140 @@
+package identity
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mayfly-cloud/mayfly"
+)
+
+func openTrail(t *testing.T, dir string) *Trail {
+	t.Helper()
+	trail, err := OpenTrail(TrailConfig{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return trail
+}
+
+func query(t *testing.T, trail *Trail, w Wanted) []Entry {
+	t.Helper()
+	if w.Limit == 0 {
+		w.Limit = 100
+	}
+	out, err := trail.Query(w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestTrail asks as functions do, restarts, and finds what was decided.
+func TestTrail(t *testing.T) {
+	dir := t.TempDir()
+	trail := openTrail(t, dir)
+	a := NewAuthorizer(trail.Record)
+	if err := a.Apply([]*mayfly.Manifest{manifest("photos", "read kv/*")}); err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	for range 3 {
+		_ = a.Authorize(ctx, function("photos", "f"), "photos", "read", "kv", "x")
+	}
+	_ = a.Authorize(ctx, function("photos", "f"), "photos", "write", "kv", "x")
+	_ = a.Authorize(ctx, mayfly.Caller{Kind: mayfly.CallerPlatform}, "photos", "write", "kv", "x")
+	check := func(when string) {
+		t.Helper()
+		all := query(t, trail, Wanted{App: "photos"})
+		if len(all) != 2 {
+			t.Fatalf("%s: %+v", when, all)
+		}
+		refused, allowed := all[0], all[1]
+		if refused.Allowed || refused.Verb != "write" || refused.Count != 1 || !strings.Contains(refused.Reason, `add "write kv/x"`) {
+			t.Errorf("%s: refused: %+v", when, refused)
+		}
+		if !allowed.Allowed || allowed.Count != 3 || allowed.Grant != "read kv/*" || allowed.Function != "f" || allowed.To.Before(allowed.From) {
+			t.Errorf("%s: allowed: %+v", when, allowed)
+		}
+	}
+	check("in memory")
+	if err := trail.Flush(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	check("written")
+	trail = openTrail(t, dir)
+	check("after a restart")
+	for want, w := range map[int]Wanted{
+		1: {Refused: true}, 0: {App: "other"}, 2: {Function: "f", Kind: "kv", Name: "x"},
+	} {
+		if got := query(t, trail, w); len(got) != want {
+			t.Errorf("%+v: %d, want %d", w, len(got), want)
+		}
+	}
+	if got := query(t, trail, Wanted{Since: time.Now().Add(time.Hour)}); len(got) != 0 {
+		t.Errorf("of the future: %+v", got)
+	}
+	if got := query(t, trail, Wanted{Limit: 1}); len(got) != 1 {
+		t.Errorf("one: %+v", got)
+	}
+}
+
+// TestTrailOutlivesACutOffLine is a kill in the middle of a write.
+func TestTrailOutlivesACutOffLine(t *testing.T) {
+	dir := t.TempDir()
+	trail := openTrail(t, dir)
+	trail.Record(Decision{Time: time.Now(), Who: function("a", "f"), App: "a", Verb: "read", Kind: "kv", Name: "x"})
+	if err := trail.Flush(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	files, _ := filepath.Glob(filepath.Join(dir, "*.jsonl"))
+	f, err := os.OpenFile(files[0], os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = f.WriteString(`{"from":"20`)
+	_ = f.Close()
+	if got := query(t, openTrail(t, dir), Wanted{}); len(got) != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestTrailIsBounded(t *testing.T) {
+	trail := openTrail(t, t.TempDir())
+	now := time.Now()
+	for i := range maxCounts + 500 {
+		trail.Record(Decision{Time: now, Who: function("a", "f"), App: "a", Verb: "read", Kind: "kv", Name: fmt.Sprint(i)})
+	}
+	if n := len(trail.counts); n > maxCounts+1 {
+		t.Errorf("%d are counted", n)
+	}
+	if got := query(t, trail, Wanted{Name: "(one of many)"}); len(got) != 1 || got[0].Count != 500 {
+		t.Errorf("the others: %+v", got)
+	}
+	for _, day := range []string{"2001-01-01", now.UTC().Format(dayFormat)} {
+		if err := os.WriteFile(trail.file(day), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := trail.Flush(now); err != nil {
+		t.Fatal(err)
+	}
+	if days, _ := trail.days(); len(days) != 1 {
+		t.Errorf("kept %v", days)
+	}
+}
+
+func BenchmarkTrail(b *testing.B) {
+	trail, err := OpenTrail(TrailConfig{Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	d := Decision{Time: time.Now(), Who: function("a", "f"), App: "a", Verb: "read", Kind: "kv", Name: "x", Allowed: true, Grant: "read kv/x"}
+	for b.Loop() {
+		trail.Record(d)
+	}
+}
