@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -160,6 +161,15 @@ func TestReplies(t *testing.T) {
 				t.Errorf("got %d %q %q", w.Code, w.Body, w.Header().Get("Content-Type"))
 			}
 		})
+	}
+}
+
+// Adapters from before payload 2.0 tell several cookies apart by the case of
+// their headers' names.
+func TestCookiesByCase(t *testing.T) {
+	w := do(newGateway(t, &invoker{reply: `{"statusCode":200,"headers":{"set-cookie":"a=1","Set-Cookie":"b=2","x-a":"1"},"body":""}`}, photos()), "GET", "/photos/1", "")
+	if got := slices.Sorted(slices.Values(w.Header()["Set-Cookie"])); !slices.Equal(got, []string{"a=1", "b=2"}) {
+		t.Errorf("%q", got)
 	}
 }
 

@@ -1,11 +1,13 @@
 package gateway
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
 	"log"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httputil"
 	"sync/atomic"
@@ -93,9 +95,6 @@ type watched struct {
 
 func (w *watched) WriteHeader(status int) {
 	w.status.Store(int64(status))
-	if status == http.StatusSwitchingProtocols {
-		w.timer.Stop() // a WebSocket lasts as long as its ends want
-	}
 	for name, values := range w.own {
 		if h := w.Header(); len(h[name]) == 0 {
 			h[name] = values
@@ -114,7 +113,15 @@ func (w *watched) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Unwrap lets ReverseProxy reach Flush and Hijack.
+// Hijack is how ReverseProxy switches protocols, without a WriteHeader. A
+// WebSocket lasts as long as its ends want.
+func (w *watched) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.timer.Stop()
+	w.status.Store(http.StatusSwitchingProtocols)
+	return http.NewResponseController(w.ResponseWriter).Hijack()
+}
+
+// Unwrap lets ReverseProxy reach Flush.
 func (w *watched) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // copyBuffers are used again by copies of replies.

@@ -18,3 +18,28 @@ func TestHeadersOfTheGatewayOutliveEarlyHints(t *testing.T) {
 		t.Errorf("request id %q after early hints, want 1", got)
 	}
 }
+
+// A WebSocket is not ended by the function's timeout.
+func TestSwitchedProtocolsHaveNoTimeout(t *testing.T) {
+	outer := &answered{}
+	w := &watched{ResponseWriter: outer, timer: time.NewTimer(time.Hour)}
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		outer.ResponseWriter = rw
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		conn.Close()
+	}))
+	if res, err := http.Get(server.URL); err == nil {
+		res.Body.Close()
+	}
+	server.Close()
+	if w.timer.Stop() {
+		t.Error("the timer still runs")
+	}
+	if w.status.Load() != http.StatusSwitchingProtocols || outer.status != http.StatusSwitchingProtocols {
+		t.Errorf("statuses %d and %d", w.status.Load(), outer.status)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/mayfly-cloud/mayfly"
@@ -96,7 +97,11 @@ func inferred(h http.Header, payload []byte) (int, []byte, error) {
 
 func fillHeader(h http.Header, out *response) {
 	for name, v := range out.Headers {
-		if string(v) != "null" {
+		switch {
+		case string(v) == "null":
+		case strings.EqualFold(name, "Set-Cookie"):
+			h.Add(name, text(v)) // adapters give each cookie a name of other case
+		default:
 			h.Set(name, text(v))
 		}
 	}

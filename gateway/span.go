@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"bufio"
 	"cmp"
+	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -59,11 +61,17 @@ type answered struct {
 }
 
 func (w *answered) WriteHeader(status int) {
-	if w.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
+	if w.status == 0 && status >= 200 {
 		w.status = status
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// Unwrap lets http.ResponseController reach Flush, Hijack and deadlines.
+// Hijack is how a reverse proxy switches protocols, without a WriteHeader.
+func (w *answered) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.status = http.StatusSwitchingProtocols
+	return http.NewResponseController(w.ResponseWriter).Hijack()
+}
+
+// Unwrap lets http.ResponseController reach Flush and deadlines.
 func (w *answered) Unwrap() http.ResponseWriter { return w.ResponseWriter }
