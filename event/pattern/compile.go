@@ -280,9 +280,15 @@ func compileBut(arg any) (check, error) {
 	}
 	var out but
 	for _, v := range list {
-		switch v.(type) {
-		case string, json.Number:
+		switch v := v.(type) {
+		case string:
 			out = append(out, exact{v})
+		case json.Number:
+			f, err := v.Float64()
+			if err != nil {
+				return nil, fmt.Errorf("anything-but %s: %w", show(v), err)
+			}
+			out = append(out, numeric{{"=", f}})
 		default:
 			return nil, fmt.Errorf("anything-but takes texts and numbers, not %s", show(v))
 		}

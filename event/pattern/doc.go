@@ -11,7 +11,7 @@
 //	{"equals-ignore-case": "a"}
 //	{"wildcard": "a*b"}                     * is any text; \* and \\ are themselves
 //	{"numeric": [">", 0, "<=", 5]}          = < <= > >=
-//	{"anything-but": "a"}                   or a list, or {"prefix": …}, {"suffix": …},
+//	{"anything-but": "a"}                   or a number, or a list, or {"prefix": …}, {"suffix": …},
 //	                                        {"equals-ignore-case": …}, {"wildcard": …}
 //	{"exists": true}                        a value that is no object; false: there is none
 //	{"cidr": "10.0.0.0/24"}                 an address in the block

@@ -37,6 +37,8 @@ func TestMatch(t *testing.T) {
 		{"null is not empty", mixed, `{"detail":{"empty":[null]}}`, false},
 		{"empty text", mixed, `{"detail":{"empty":[""]}}`, true},
 		{"absent is not null", mixed, `{"detail":{"absent":[null]}}`, false},
+		{"a list of nothing is not there", mixed, `{"detail":{"list":[{"exists":false}]}}`, true},
+		{"several texts and null", mixed, `{"detail":{"none":["a",null],"empty":["a",""]}}`, true},
 		{"elements of lists", mixed, `{"detail":{"tags":["b"]}}`, true},
 
 		{"prefix", ec2, `{"time":[{"prefix":"2017-12-22"}]}`, true},
@@ -70,6 +72,8 @@ func TestMatch(t *testing.T) {
 		{"anything-but a list", ec2, `{"detail":{"state":[{"anything-but":["stopped","overloaded"]}]}}`, true},
 		{"anything-but a list, not", ec2, `{"detail":{"state":[{"anything-but":["stopped","terminated"]}]}}`, false},
 		{"anything-but numbers, not", mixed, `{"detail":{"c-count":[{"anything-but":[100,5]}]}}`, false},
+		{"anything-but a number, however written", mixed, `{"detail":{"c-count":[{"anything-but":5.0}]}}`, false},
+		{"anything-but null, which is none", mixed, `{"detail":{"none":[{"anything-but":"x"}]}}`, true},
 		{"anything-but needs the field", mixed, `{"detail":{"absent":[{"anything-but":"x"}]}}`, false},
 		{"anything-but prefix", ec2, `{"detail":{"state":[{"anything-but":{"prefix":"init"}}]}}`, true},
 		{"anything-but prefix, not", ec2, `{"detail":{"state":[{"anything-but":{"prefix":"term"}}]}}`, false},
@@ -98,6 +102,8 @@ func TestMatch(t *testing.T) {
 		{"the guide's $or", mixed, `{"detail":{"$or":[{"c-count":[{"numeric":[">",0,"<=",5]}]},{"d-count":[{"numeric":["<",2]}]},{"x-limit":[{"numeric":["=",3.018e2]}]}]}}`, true},
 		{"$or, none", mixed, `{"detail":{"$or":[{"c-count":[7]},{"d-count":[7]}]}}`, false},
 		{"$or and a field", mixed, `{"detail":{"name":["Bob"],"$or":[{"c-count":[5]},{"d-count":[7]}]}}`, false},
+		{"the guide's $or of whole patterns", ec2, `{"source":["aws.ec2"],"$or":[{"account":["1"],"detail":{"state":["running"]}},{"region":[{"prefix":"us-"}],"detail":{"state":["terminated"]}}]}`, true},
+		{"$or in $or", mixed, `{"detail":{"$or":[{"$or":[{"name":["Bob"]},{"name":["Alice"]}]},{"yes":[false]}]}}`, true},
 		{"$or at the top", ec2, `{"$or":[{"source":["x"]},{"detail":{"state":["terminated"]}}]}`, true},
 
 		{"fields in one element", mixed, `{"detail":{"rows":{"k":["b"],"v":[2]}}}`, true},

@@ -268,7 +268,7 @@ func TestWaitsForCapacity(t *testing.T) {
 	close(release)
 	r.await(t, first, Succeeded)
 	letter, err := r.dead.Get(context.Background(), r.await(t, second, Dead).DeadLetter)
-	if err != nil || letter.Reason != event.DeadExpired {
+	if err != nil || letter.Reason != event.DeadExpired || letter.Attempts != 0 || letter.Error != "the call is older than 50ms" {
 		t.Errorf("%+v, %v", letter, err)
 	}
 }

@@ -126,7 +126,7 @@ func (c *Calls) die(ctx context.Context, le *event.Lease, st *stored, reason str
 	}
 	history := le.History
 	attempts := le.Attempt
-	if cause != nil {
+	if cause != nil && reason != event.DeadExpired { // this attempt was made
 		history = append(history[:len(history):len(history)], event.Attempt{At: time.Now(), Error: mayfly.MessageOf(cause), Invocation: le.ID})
 	} else {
 		attempts--
@@ -144,6 +144,9 @@ func (c *Calls) die(ctx context.Context, le *event.Lease, st *stored, reason str
 	letter := &event.DeadLetter{
 		Item: le.ID, App: app, Source: "function/" + string(fn), Function: fn, Reason: reason, Attempts: attempts, History: history,
 		Accepted: le.Created, Trace: st.Trace, Body: le.Body,
+	}
+	if cause != nil {
+		letter.Error = mayfly.MessageOf(cause)
 	}
 	if err := c.cfg.Dead.Add(ctx, letter); err != nil {
 		c.cfg.Logger.Error("a dead letter cannot be written; the call will run again", "call", le.ID, "error", err)

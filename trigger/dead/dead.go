@@ -106,11 +106,13 @@ type purgeInput struct {
 
 type redriveInput struct {
 	Filter
-	Limit int `query:"limit" minimum:"1" doc:"Most of them; default all"`
-	Body  struct {
-		ID string `json:"id,omitempty" doc:"One dead letter; default all that the query chooses"`
-		To string `json:"to,omitempty" doc:"Another target: queue/NAME, topic/NAME or function/NAME; default where each came from"`
-	} `required:"false"`
+	Limit int          `query:"limit" minimum:"1" doc:"Most of them; default all"`
+	Body  *redriveBody // nil: none was sent
+}
+
+type redriveBody struct {
+	ID string `json:"id,omitempty" doc:"One dead letter; default all that the query chooses"`
+	To string `json:"to,omitempty" doc:"Another target: queue/NAME, topic/NAME or function/NAME; default where each came from"`
 }
 
 type countOutput struct {
@@ -220,21 +222,25 @@ func (l *Letters) purge(ctx context.Context, in *purgeInput) (*countOutput, erro
 }
 
 func (l *Letters) redrive(ctx context.Context, in *redriveInput) (out *countOutput, err error) {
-	if err := l.maySend(ctx, in.App, in.Body.To); err != nil {
+	body := redriveBody{}
+	if in.Body != nil {
+		body = *in.Body
+	}
+	if err := l.maySend(ctx, in.App, body.To); err != nil {
 		return nil, err
 	}
 	out = &countOutput{}
-	if in.Body.ID != "" {
-		letter, err := l.find(ctx, in.App, "write", in.Body.ID)
+	if body.ID != "" {
+		letter, err := l.find(ctx, in.App, "write", body.ID)
 		if err != nil {
 			return nil, err
 		}
 		out.Body.Count = 1
-		return out, l.Revive(ctx, letter, in.Body.To)
+		return out, l.Revive(ctx, letter, body.To)
 	}
 	if err := l.may(ctx, in.App, "write", in.Source); err != nil {
 		return nil, err
 	}
-	out.Body.Count, err = l.Redrive(ctx, in.filter(in.Limit), in.Body.To)
+	out.Body.Count, err = l.Redrive(ctx, in.filter(in.Limit), body.To)
 	return out, err
 }

@@ -165,6 +165,9 @@ func TestAllOfMany(t *testing.T) {
 	}
 	d.add("app", "queue/a", event.DeadAttempts, "", `{"body":1}`)
 	d.add("app", "queue/b", event.DeadAttempts, "", `{"body":1}`)
+	if n := d.count("POST", "/v1/apps/app/dead-letters/redrive?source=queue/none", ""); n != 0 { // no body
+		t.Errorf("%d redriven", n)
+	}
 	if n := d.count("DELETE", "/v1/apps/app/dead-letters?source=queue/a", ""); n != 1 || d.Dead.Count("app", "queue/b") != 1 {
 		t.Errorf("%d purged", n)
 	}

@@ -166,10 +166,12 @@ type Path struct {
 
 type beginInput struct {
 	Path
-	Body struct {
-		Lease string `json:"lease,omitempty" doc:"How long the work may take before another call may begin; default 1m"`
-		TTL   string `json:"ttl,omitempty" doc:"How long the result is kept; default 1d"`
-	} `required:"false"`
+	Body *beginBody // nil: none was sent
+}
+
+type beginBody struct {
+	Lease string `json:"lease,omitempty" doc:"How long the work may take before another call may begin; default 1m"`
+	TTL   string `json:"ttl,omitempty" doc:"How long the result is kept; default 1d"`
 }
 
 type beginOutput struct{ Body *Answer }
@@ -231,11 +233,15 @@ func (s *Store) httpBegin(ctx context.Context, in *beginInput) (*beginOutput, er
 	if err != nil {
 		return nil, err
 	}
-	lease, err := span(in.Body.Lease, DefaultLease, MaxLease)
+	body := beginBody{}
+	if in.Body != nil {
+		body = *in.Body
+	}
+	lease, err := span(body.Lease, DefaultLease, MaxLease)
 	if err != nil {
 		return nil, err
 	}
-	ttl, err := span(in.Body.TTL, DefaultTTL, MaxTTL)
+	ttl, err := span(body.TTL, DefaultTTL, MaxTTL)
 	if err != nil {
 		return nil, err
 	}

@@ -102,6 +102,9 @@ func TestHTTP(t *testing.T) {
 	s := newStore(t)
 	do := triggertest.Serve(t, mayfly.Caller{Kind: mayfly.CallerFunction, App: "app", Function: "fn"}, s.Register)
 	const path = "/v1/apps/app/idempotency/order%2F42"
+	if status, body := do("POST", "/v1/apps/app/idempotency/without-a-body", ""); status != 200 || !strings.Contains(body, `"new"`) {
+		t.Error(status, body)
+	}
 	status, body := do("POST", path, `{"lease":"10s","ttl":"1h"}`)
 	var answer Answer
 	if err := json.Unmarshal([]byte(body), &answer); err != nil || status != 200 || answer.State != Fresh {

@@ -84,11 +84,13 @@ type purgeOutput struct {
 
 type receiveInput struct {
 	Path
-	Body struct {
-		Max        int    `json:"max,omitempty" minimum:"0" maximum:"1000" doc:"Most messages; default 1"`
-		Wait       string `json:"wait,omitempty" doc:"Wait this long for the first; default 0s, at most 60s"`
-		Visibility string `json:"visibility,omitempty" doc:"Length of the lease; default the queue's"`
-	} `required:"false"`
+	Body *receiveBody // nil: none was sent
+}
+
+type receiveBody struct {
+	Max        int    `json:"max,omitempty" minimum:"0" maximum:"1000" doc:"Most messages; default 1"`
+	Wait       string `json:"wait,omitempty" doc:"Wait this long for the first; default 0s, at most 60s"`
+	Visibility string `json:"visibility,omitempty" doc:"Length of the lease; default the queue's"`
 }
 
 type receiveOutput struct {
@@ -262,15 +264,19 @@ func (d *Driver) httpReceive(ctx context.Context, in *receiveInput) (*receiveOut
 	if err := d.may(ctx, &in.Path, "receive"); err != nil {
 		return nil, err
 	}
-	wait, err := span("wait", in.Body.Wait, time.Minute)
+	body := receiveBody{}
+	if in.Body != nil {
+		body = *in.Body
+	}
+	wait, err := span("wait", body.Wait, time.Minute)
 	if err != nil {
 		return nil, err
 	}
-	visibility, err := span("visibility", in.Body.Visibility, 12*time.Hour)
+	visibility, err := span("visibility", body.Visibility, 12*time.Hour)
 	if err != nil {
 		return nil, err
 	}
-	messages, err := d.Receive(ctx, in.App, in.Queue, max(1, in.Body.Max), wait, visibility)
+	messages, err := d.Receive(ctx, in.App, in.Queue, max(1, body.Max), wait, visibility)
 	out := &receiveOutput{}
 	out.Body.Messages = messages
 	return out, err

@@ -167,7 +167,7 @@ func why(w *event.Waiting, consumers []Consumer, full bool) string {
 		case c.Throttled:
 			return fmt.Sprintf("no capacity: function %s is throttled", c.Function)
 		case c.Calls >= c.Limit:
-			return fmt.Sprintf("no capacity: function %s has %d calls in flight", c.Function, c.Calls)
+			return fmt.Sprintf("no capacity: function %s has %s in flight", c.Function, calls(c.Calls))
 		}
 	}
 	return "next in line"
@@ -187,6 +187,13 @@ func behind(w *event.Waiting) string {
 		return fmt.Sprintf("poisoned: behind %s, which failed %s and is tried again at %s", first, times(w.Poisoned), w.Until.Format(time.RFC3339))
 	}
 	return fmt.Sprintf("poisoned: behind %s, which failed %s", first, times(w.Poisoned))
+}
+
+func calls(n int) string {
+	if n == 1 {
+		return "1 call"
+	}
+	return fmt.Sprintf("%d calls", n)
 }
 
 func times(n int) string {
