@@ -35,8 +35,8 @@ type tracer struct {
 
 // Begin starts the span of an operation on an object store's bucket, and
 // returns its place in the trace. It implements the bucket service's Tracer.
-func (t *tracer) Begin(who mayfly.Caller, verb, resource string) (mayfly.Trace, func(error)) {
-	c, ok := t.calls.of(who.PID)
+func (t *tracer) Begin(who mayfly.Caller, said mayfly.Trace, verb, resource string) (mayfly.Trace, func(error)) {
+	c, ok := t.cause(who, said)
 	if !ok {
 		return mayfly.Trace{}, func(error) {}
 	}
@@ -54,7 +54,8 @@ func (t *tracer) Begin(who mayfly.Caller, verb, resource string) (mayfly.Trace, 
 // platform's services.
 func (t *tracer) services(who mayfly.Caller, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, ok := t.cause(who, r.Header)
+		said, _ := mayfly.ParseTrace(r.Header.Get("Traceparent"), r.Header.Get("X-Amzn-Trace-Id"))
+		c, ok := t.cause(who, said)
 		verb, resource := operation(r)
 		if !ok || resource == "" {
 			next.ServeHTTP(w, r)
@@ -79,10 +80,9 @@ func (t *tracer) services(who mayfly.Caller, next http.Handler) http.Handler {
 
 // cause is the call for which code makes a request: the trace that it says,
 // else the one call that its instance runs.
-func (t *tracer) cause(who mayfly.Caller, h http.Header) (cause, bool) {
+func (t *tracer) cause(who mayfly.Caller, said mayfly.Trace) (cause, bool) {
 	c, known := t.calls.of(who.PID)
-	said, ok := mayfly.ParseTrace(h.Get("Traceparent"), h.Get("X-Amzn-Trace-Id"))
-	if !ok {
+	if said.ID == "" {
 		return c, known
 	}
 	if known && said.ID != c.trace.ID {

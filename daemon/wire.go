@@ -24,6 +24,7 @@ import (
 	"github.com/mayfly-cloud/mayfly/service"
 	"github.com/mayfly-cloud/mayfly/service/bucket"
 	"github.com/mayfly-cloud/mayfly/service/secret"
+	"github.com/mayfly-cloud/mayfly/telemetry"
 	"github.com/mayfly-cloud/mayfly/telemetry/otlp"
 	"github.com/mayfly-cloud/mayfly/telemetry/prom"
 	"github.com/mayfly-cloud/mayfly/trigger"
@@ -132,7 +133,7 @@ func (n *Node) rotated(app mayfly.AppName, name string) {
 // export sends telemetry to a collector, and metrics to a remote, where they are
 // configured. How that fares is metrics too.
 func (n *Node) export() error {
-	var states []func(emit emit)
+	var healths []func() telemetry.ExportHealth
 	if n.cfg.OTLP != "" {
 		e, err := otlp.NewExporter(otlp.Export{
 			Endpoint: n.cfg.OTLP, Headers: n.cfg.OTLPHeaders, Metrics: n.metrics.Each, MetricsEvery: 3 * n.cfg.Sample, Node: nodeID(n.cfg.Data), Log: n.cfg.Log,
@@ -142,10 +143,7 @@ func (n *Node) export() error {
 		}
 		n.telemetry.Observe(e)
 		n.parts.runs("otlp export", e.Run)
-		states = append(states, func(emit emit) {
-			h := e.Health()
-			tellExport(emit, "otlp", h.Sent, h.Dropped, h.Waiting)
-		})
+		healths = append(healths, e.Health)
 	}
 	if n.cfg.Remote != "" {
 		w, err := n.metrics.NewRemoteWriter(prom.Remote{URL: n.cfg.Remote, Headers: n.cfg.RemoteHead, Every: 3 * n.cfg.Sample, Log: n.cfg.Log})
@@ -153,25 +151,22 @@ func (n *Node) export() error {
 			return err
 		}
 		n.parts.runs("remote write", w.Run)
-		states = append(states, func(emit emit) {
-			sent, dropped, waiting := w.Sent()
-			tellExport(emit, "remote-write", sent, dropped, waiting)
-		})
+		healths = append(healths, w.Health)
 	}
-	if len(states) > 0 {
+	for _, health := range healths {
+		n.telemetry.Exporting(health)
+	}
+	if len(healths) > 0 {
 		n.metrics.Collect("mayfly_export_rows", "Rows and series for other tools, by what became of them since the start; those that wait, now.", false, []string{"to", "state"}, func(emit emit) {
-			for _, tell := range states {
-				tell(emit)
+			for _, health := range healths {
+				h := health()
+				emit(float64(h.Sent), h.To, "sent")
+				emit(float64(h.Dropped), h.To, "dropped")
+				emit(float64(h.Waiting), h.To, "waiting")
 			}
 		})
 	}
 	return nil
-}
-
-func tellExport(emit emit, to string, sent, dropped int64, waiting int) {
-	emit(float64(sent), to, "sent")
-	emit(float64(dropped), to, "dropped")
-	emit(float64(waiting), to, "waiting")
 }
 
 // background lists the loops that Run drives.

@@ -39,6 +39,7 @@ type openLine struct {
 	last    time.Time // when the latest part came
 	traced  bool      // holds a Python traceback
 	pytrace bool      // inside one, up to its last line
+	goTrace bool      // inside a stack trace of Go
 }
 
 const (
@@ -90,13 +91,29 @@ func (a *assembly) add(l *mayfly.LogLine, now time.Time) {
 		return
 	}
 	traced := strings.HasPrefix(l.Text, "Traceback (most recent call last)")
-	o := &openLine{line: *l, lines: 1, last: now, traced: traced, pytrace: traced}
+	o := &openLine{line: *l, lines: 1, last: now, traced: traced, pytrace: traced, goTrace: beginsGoTrace(l.Text)}
 	o.text.WriteString(l.Text)
 	a.open[key] = o
 }
 
 // mayContinue reports whether a further line can belong to l. JSON is whole.
 func mayContinue(l *mayfly.LogLine) bool { return !looksJSON(l.Text) }
+
+// beginsGoTrace reports whether what a Go program writes when it panics begins
+// here.
+func beginsGoTrace(t string) bool {
+	return strings.HasPrefix(t, "panic: ") || strings.HasPrefix(t, "fatal error: ") || strings.HasPrefix(t, "goroutine ") && strings.HasSuffix(t, "]:")
+}
+
+// ofGoTrace reports whether a line that is not indented belongs to a stack trace
+// of Go: main.(*T).M(0x1, ...), which its place follows on a line of its own.
+func ofGoTrace(t string) bool {
+	if t == "" || strings.HasPrefix(t, "created by ") || strings.HasPrefix(t, "[signal ") || strings.HasPrefix(t, "exit status ") {
+		return true
+	}
+	call := strings.IndexByte(t, '(')
+	return call > 0 && strings.HasSuffix(t, ")") && !strings.Contains(t[:call], " ") && (strings.Contains(t[:call], ".") || t[:call] == "panic")
+}
 
 // continues reports whether l belongs to o: it is indented, closes a Python
 // traceback, or is one of the joints of a stack trace.
@@ -105,7 +122,10 @@ func (o *openLine) continues(l *mayfly.LogLine, limit int) bool {
 		return false
 	}
 	t := l.Text
+	o.goTrace = o.goTrace || beginsGoTrace(t)
 	switch {
+	case o.goTrace && ofGoTrace(t):
+		return true
 	case t == "":
 		return o.traced // between the parts of a chain
 	case t[0] == ' ' || t[0] == '\t':

@@ -26,8 +26,11 @@ func TestStackTracesStayTogether(t *testing.T) {
 		"chained": {"Traceback (most recent call last):\n  File \"a\"\nKeyError: 1\n\nDuring handling of the above exception, another exception occurred:\n\nTraceback (most recent call last):\n  File \"b\"\nValueError: no", []int{9}},
 		"node":    {"TypeError: x is not a function\n    at handler (/var/task/index.js:1:1)\n    at run (node:1)\nnext", []int{3, 1}},
 		"java":    {"java.lang.IllegalStateException: x\n\tat a.b(C.java:1)\nCaused by: y\n\tat d.e(F.java:2)", []int{4}},
-		"json":    {"{\"a\":1}\n{\"b\":2}", []int{1, 1}},
-		"plain":   {"one\ntwo\nthree", []int{1, 1, 1}},
+		"go": {"before\npanic: runtime error: index out of range [5] with length 3\n\ngoroutine 1 [running]:\nmain.(*T).pay({0xc000, 0x1}, ...)\n\t/src/x.go:8 +0x1d\npanic({0x83, 0xf3})\n\t/go/panic.go:860 +0x13a\n" +
+			"created by main.main in goroutine 1\n\t/src/x.go:3 +0x2\n\ngoroutine 7 [select]:\nnet/http.(*Server).Serve(0x1)\n\t/go/server.go:1\nexit status 2\nafter (all)\n{\"a\":1}", []int{1, 14, 1, 1}},
+		"go's server": {"http: panic serving 127.0.0.1:5: boom\ngoroutine 9 [running]:\nmain.main.func1()\n\t/src/x.go:8 +0x1d\nserved(5)", []int{4, 1}},
+		"json":        {"{\"a\":1}\n{\"b\":2}", []int{1, 1}},
+		"plain":       {"one\ntwo\nthree", []int{1, 1, 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := assemble(strings.Split(c.in, "\n")...)

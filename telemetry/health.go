@@ -1,5 +1,7 @@
 package telemetry
 
+import "time"
+
 // StoreHealth is how the store fares. RowCounts are since it was opened.
 type StoreHealth struct {
 	Shed      RowCounts `json:"shed"`       // rows given up for want of time or of a working disk
@@ -8,6 +10,20 @@ type StoreHealth struct {
 	Damaged   int64     `json:"damaged"`    // blocks that could not be read
 	Disk      RowCounts `json:"disk_bytes"`
 	Failure   string    `json:"failure,omitempty"` // of the last write; empty where it went well
+
+	Exports []ExportHealth `json:"exports,omitempty"`
+}
+
+// ExportHealth is how the sending of telemetry to another tool fares. Counts are
+// of rows and series since the start.
+type ExportHealth struct {
+	To        string    `json:"to"` // otlp or remote-write
+	Endpoint  string    `json:"endpoint"`
+	Sent      int64     `json:"sent"`
+	Dropped   int64     `json:"dropped"`              // did not fit, or were refused
+	Waiting   int       `json:"waiting"`              // of remote-write: requests
+	LastError string    `json:"last_error,omitempty"` // "" where the last send went well
+	LastSent  time.Time `json:"last_sent,omitzero"`
 }
 
 // RowCounts is a number for each kind of row.
@@ -29,6 +45,9 @@ func (s *Store) Health() StoreHealth {
 		if f != "" {
 			h.Failure = f
 		}
+	}
+	for _, export := range s.exports {
+		h.Exports = append(h.Exports, export())
 	}
 	return h
 }

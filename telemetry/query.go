@@ -41,6 +41,7 @@ type InvocationQuery struct {
 	Failed   bool // any outcome but ok
 	Cold     bool
 	TraceID  string
+	Text     string        // in the name, the attributes or the error of the call's span
 	Slower   time.Duration // at least this long
 	Since    time.Time     // inclusive
 	Until    time.Time     // exclusive
@@ -167,10 +168,24 @@ func (q *InvocationQuery) filter() filter[*mayfly.Invocation] {
 		return (q.Outcome == "" || o == q.Outcome) && (!q.Failed || o != mayfly.OutcomeOK) &&
 			(!q.Cold || k.flags&flagCold != 0) && k.num >= int64(q.Slower)
 	}
-	if q.Trigger != "" {
-		f.match = func(inv **mayfly.Invocation) bool { return (*inv).Trigger == q.Trigger }
+	if q.Trigger != "" || q.Text != "" {
+		f.match = func(inv **mayfly.Invocation) bool {
+			return (q.Trigger == "" || (*inv).Trigger == q.Trigger) && (q.Text == "" || spanHas(&CallSpans(*inv)[0], q.Text))
+		}
 	}
 	return f
+}
+
+func spanHas(s *mayfly.Span, text string) bool {
+	if containsFold([]byte(s.Name), text) || containsFold([]byte(s.Error), text) {
+		return true
+	}
+	for _, v := range s.Attributes {
+		if containsFold([]byte(v), text) {
+			return true
+		}
+	}
+	return false
 }
 
 func (q *SpanQuery) filter() filter[mayfly.Span] {

@@ -66,14 +66,12 @@ func (s *Store) traceIDs(ctx context.Context, q TraceQuery) ([]string, error) {
 		time time.Time
 	}
 	var all []at
-	if q.Text == "" {
-		calls, err := s.Invocations(ctx, InvocationQuery{App: q.App, Function: q.Function, Failed: q.Failed, Cold: q.Cold, Slower: q.Slower, Since: q.Since, Until: q.Until, Limit: 4 * q.Limit})
-		if err != nil {
-			return nil, err
-		}
-		for _, inv := range calls {
-			all = append(all, at{inv.Trace.ID, inv.Start})
-		}
+	calls, err := s.Invocations(ctx, InvocationQuery{App: q.App, Function: q.Function, Text: q.Text, Failed: q.Failed, Cold: q.Cold, Slower: q.Slower, Since: q.Since, Until: q.Until, Limit: 4 * q.Limit})
+	if err != nil {
+		return nil, err
+	}
+	for _, inv := range calls {
+		all = append(all, at{inv.Trace.ID, inv.Start})
 	}
 	if !q.Cold {
 		spans, err := s.Spans(ctx, SpanQuery{App: q.App, Function: q.Function, Text: q.Text, Failed: q.Failed, Slower: q.Slower, Since: q.Since, Until: q.Until, Limit: 4 * q.Limit})

@@ -37,7 +37,8 @@ type Store struct {
 	rollup *rollup
 	edges  edgeMap
 
-	observers []Observer // fixed before Run
+	observers []Observer            // fixed before Run
+	exports   []func() ExportHealth // fixed before Run
 	hub       hub
 	full      chan struct{} // a segment is to be sealed
 	closed    atomic.Bool
@@ -54,6 +55,10 @@ type Observer interface {
 
 // Observe adds an observer. It is called before Run and before the first row.
 func (s *Store) Observe(o Observer) { s.observers = append(s.observers, o) }
+
+// Exporting adds the sending to another tool, for Health. It is called before
+// Run.
+func (s *Store) Exporting(health func() ExportHealth) { s.exports = append(s.exports, health) }
 
 // Open returns a store over the files in cfg.Dir. It starts nothing; until Run
 // is called, what comes in is taken over when something is asked.

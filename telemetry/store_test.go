@@ -71,3 +71,22 @@ func TestTraceJoinsSpansLinesAndCalls(t *testing.T) {
 		t.Errorf("unknown trace: %v", err)
 	}
 }
+
+// Traces are found by what a call's record says, which is its span.
+func TestTracesBySomeText(t *testing.T) {
+	s := open(t, nil)
+	failed, other := call("shop", "pay", time.Now()), call("shop", "ship", time.Now())
+	failed.Outcome, failed.Error = mayfly.OutcomeError, &mayfly.FunctionError{Type: "KeyError", Message: `no "x"`}
+	s.Invocation(failed)
+	s.Invocation(other)
+	s.Span(mayfly.Span{Trace: other.Trace.Child(), Name: "put kv/sessions", Start: other.Start, End: other.Start})
+	for text, want := range map[string]*mayfly.Invocation{"keyerror": failed, `no "x"`: failed, "ship": other, "kv/sessions": other, "nothing like it": nil} {
+		got, err := s.Traces(t.Context(), TraceQuery{Text: text})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want == nil && len(got) > 0 || want != nil && (len(got) != 1 || got[0].ID != want.Trace.ID) {
+			t.Errorf("%q: %+v", text, got)
+		}
+	}
+}

@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,12 +19,74 @@ func newDoctorCmd(g *globals) *cobra.Command {
 		Short: "What this machine can run and isolate, and why not",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			d, err := daemon.Examine(cmd.Context())
+			machine, err := daemon.Examine(cmd.Context())
 			if err != nil {
 				return err
 			}
-			return g.print(d, func(w io.Writer) { printDoctor(w, d) })
+			d := examined{Doctor: machine}
+			if c, err := g.client(); err == nil { // else there is no node to ask
+				var t telemetryHealth
+				if c.Do(cmd.Context(), http.MethodGet, "/v1/telemetry", nil, &t) == nil {
+					d.Telemetry = &t
+				}
+			}
+			return g.print(d, func(w io.Writer) {
+				printDoctor(w, d.Doctor)
+				if d.Telemetry != nil {
+					d.Telemetry.write(w)
+				}
+			})
 		},
+	}
+}
+
+// examined is the machine, and the telemetry of the node that verbs speak to,
+// where one answers.
+type examined struct {
+	api.Doctor
+	Telemetry *telemetryHealth `json:"telemetry,omitempty"`
+}
+
+// telemetryHealth is how a node's telemetry fares, as the API gives it.
+type telemetryHealth struct {
+	Shed      rowCounts `json:"shed"`
+	SpanShare float64   `json:"span_share"`
+	Damaged   int64     `json:"damaged"`
+	Disk      rowCounts `json:"disk_bytes"`
+	Failure   string    `json:"failure,omitempty"`
+	Exports   []struct {
+		To        string    `json:"to"`
+		Endpoint  string    `json:"endpoint"`
+		Sent      int64     `json:"sent"`
+		Dropped   int64     `json:"dropped"`
+		Waiting   int       `json:"waiting"`
+		LastError string    `json:"last_error,omitempty"`
+		LastSent  time.Time `json:"last_sent,omitzero"`
+	} `json:"exports,omitempty"`
+}
+
+type rowCounts struct {
+	Lines       int64 `json:"lines"`
+	Spans       int64 `json:"spans"`
+	Invocations int64 `json:"invocations"`
+}
+
+func (r rowCounts) sum() int64 { return r.Lines + r.Spans + r.Invocations }
+
+func (t *telemetryHealth) write(w io.Writer) {
+	fmt.Fprintln(w, "telemetry of the node:")
+	kept := fmt.Sprintf("logs, traces and calls are kept: %.1f MiB on disk, %.0f %% of ordinary traces", float64(t.Disk.sum())/(1<<20), 100*t.SpanShare)
+	c := api.Check{OK: t.Shed.sum() == 0 && t.Damaged == 0 && t.Failure == ""}
+	if !c.OK {
+		c.Problem = fmt.Sprintf("%d rows were given up, %d blocks cannot be read", t.Shed.sum(), t.Damaged)
+		if t.Failure != "" {
+			c.Problem += "; " + t.Failure
+		}
+	}
+	printCheck(w, kept, c)
+	for _, e := range t.Exports {
+		c := api.Check{OK: e.LastError == "", Problem: e.LastError}
+		printCheck(w, fmt.Sprintf("%s to %s: %d sent, %d dropped, %d waiting", e.To, e.Endpoint, e.Sent, e.Dropped, e.Waiting), c)
 	}
 }
 

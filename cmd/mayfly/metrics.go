@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -151,7 +152,7 @@ func (g *globals) metricRange(ctx context.Context, c *client.Client, expr, over,
 		for i, s := range series {
 			values := make([]float64, 0, len(s.Values))
 			for _, v := range s.Values {
-				if f, err := strconv.ParseFloat(sampleText(v), 64); err == nil {
+				if f, err := strconv.ParseFloat(sampleText(v), 64); err == nil && !math.IsNaN(f) {
 					values = append(values, f)
 				}
 			}

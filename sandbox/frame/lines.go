@@ -19,6 +19,8 @@ const (
 	burstLines = 20_000
 	earnBytes  = 1 << 20
 	earnLines  = 5_000
+	// tellEvery keeps the notices of what a steady flood loses from being a flood.
+	tellEvery = time.Second
 )
 
 // Lines turns what one instance prints into log lines. It never blocks longer
@@ -31,8 +33,9 @@ type Lines struct {
 	bytes   float64        // guarded by mu; budget left
 	lines   float64        // guarded by mu
 	last    time.Time      // guarded by mu; when the budget was last filled
-	dropped int            // guarded by mu; lines since the last that passed
+	dropped int            // guarded by mu; lines that were not told of yet
 	lost    int            // guarded by mu; their bytes
+	told    time.Time      // guarded by mu; when that was last done
 	writers []*lineWriter  // guarded by mu
 }
 
@@ -57,7 +60,9 @@ func (l *Lines) Print(f LogFrame) {
 		l.lost += len(f.Text)
 		return
 	}
-	l.report(now)
+	if now.Sub(l.told) >= tellEvery {
+		l.report(now)
+	}
 	line := l.base
 	line.Time, line.Stream, line.Level, line.Text = now, f.Stream, f.Level, text(f.Text)
 	line.Invocation, line.TraceID, line.SpanID = f.Call, f.Trace.ID, f.Trace.Span
@@ -110,7 +115,7 @@ func (l *Lines) report(now time.Time) {
 	line := l.base
 	line.Time, line.Stream, line.Level = now, mayfly.Platform, "warn"
 	line.Text = fmt.Sprintf("%d lines (%d bytes) were dropped: an instance may print %d lines and %d KiB each second", l.dropped, l.lost, earnLines, earnBytes>>10)
-	l.dropped, l.lost = 0, 0
+	l.dropped, l.lost, l.told = 0, 0, now
 	l.out.Log(line)
 }
 

@@ -66,6 +66,7 @@ func TestLongLineIsCut(t *testing.T) {
 }
 
 func TestFloodIsDropped(t *testing.T) {
+	began := time.Now()
 	l, r := bound()
 	for range 10 * burstLines {
 		l.Print(LogFrame{Stream: mayfly.Stdout, Text: []byte("x")})
@@ -76,6 +77,15 @@ func TestFloodIsDropped(t *testing.T) {
 	last := got[len(got)-1]
 	if len(got) > 5*burstLines || last.Stream != mayfly.Platform || !strings.Contains(last.Text, "dropped") {
 		t.Errorf("%d lines came, the last is %+v", len(got), last)
+	}
+	notices := 0
+	for _, line := range got {
+		if line.Stream == mayfly.Platform {
+			notices++
+		}
+	}
+	if most := 2 + int(time.Since(began)/tellEvery); notices > most {
+		t.Errorf("%d notices of what was dropped, want at most %d", notices, most)
 	}
 }
 

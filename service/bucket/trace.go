@@ -14,16 +14,18 @@ import (
 	"github.com/mayfly-cloud/mayfly/service"
 )
 
-// Tracer makes a span of what a function's code does to a bucket. The trace is
-// zero where the code acts for no call that is known.
+// Tracer makes a span of what a function's code does to a bucket. said is the
+// trace that the request names, the zero Trace where it names none. The span's
+// trace is zero where the code acts for no call that is known.
 type Tracer interface {
-	Begin(who mayfly.Caller, verb, resource string) (trace mayfly.Trace, end func(error))
+	Begin(who mayfly.Caller, said mayfly.Trace, verb, resource string) (trace mayfly.Trace, end func(error))
 }
 
 // trace begins the span of an operation that came over S3; what came over the
 // API has one already.
 func (g *gate) trace(ctx context.Context, p *place, verb string) (end func(error)) {
-	if _, s3 := ctx.(*fasthttp.RequestCtx); !s3 {
+	rc, s3 := ctx.(*fasthttp.RequestCtx)
+	if !s3 {
 		p.trace = mayfly.TraceFrom(ctx)
 		return func(error) {}
 	}
@@ -31,7 +33,9 @@ func (g *gate) trace(ctx context.Context, p *place, verb string) (end func(error
 	if g.d.cfg.Tracer == nil || who.Kind != mayfly.CallerFunction {
 		return func(error) {}
 	}
-	p.trace, end = g.d.cfg.Tracer.Begin(who, verb, service.KindBucket+"/"+p.bucket)
+	head := &rc.Request.Header
+	said, _ := mayfly.ParseTrace(string(head.Peek("Traceparent")), string(head.Peek("X-Amzn-Trace-Id")))
+	p.trace, end = g.d.cfg.Tracer.Begin(who, said, verb, service.KindBucket+"/"+p.bucket)
 	return end
 }
 

@@ -63,19 +63,9 @@ type Exporter struct {
 	base   string
 	wake   chan struct{}
 	mu     sync.Mutex
-	spans  []mayfly.Span    // guarded by mu
-	lines  []mayfly.LogLine // guarded by mu
-	health Health           // guarded by mu
-}
-
-// Health is how an exporter fares.
-type Health struct {
-	Endpoint  string    `json:"endpoint"`
-	Sent      int64     `json:"sent"`    // rows and series
-	Dropped   int64     `json:"dropped"` // rows that did not fit or were refused
-	Waiting   int       `json:"waiting"`
-	LastError string    `json:"last_error,omitempty"` // "" where the last send went well
-	LastSent  time.Time `json:"last_sent,omitzero"`
+	spans  []mayfly.Span          // guarded by mu
+	lines  []mayfly.LogLine       // guarded by mu
+	health telemetry.ExportHealth // guarded by mu
 }
 
 var _ telemetry.Observer = (*Exporter)(nil)
@@ -93,7 +83,7 @@ func NewExporter(cfg Export) (*Exporter, error) {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, mayfly.Errorf(mayfly.Invalid, "export telemetry", "endpoint %q is not a URL such as http://localhost:4318", cfg.Endpoint)
 	}
-	return &Exporter{cfg: cfg.WithDefaults(), base: strings.TrimSuffix(cfg.Endpoint, "/"), wake: make(chan struct{}, 1), health: Health{Endpoint: cfg.Endpoint}}, nil
+	return &Exporter{cfg: cfg.WithDefaults(), base: strings.TrimSuffix(cfg.Endpoint, "/"), wake: make(chan struct{}, 1), health: telemetry.ExportHealth{To: "otlp", Endpoint: cfg.Endpoint}}, nil
 }
 
 // Invocations takes records, whose spans are sent.
@@ -136,7 +126,7 @@ func (e *Exporter) ring(n int) {
 }
 
 // Health is the exporter's state now.
-func (e *Exporter) Health() Health {
+func (e *Exporter) Health() telemetry.ExportHealth {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	h := e.health

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
 	"go.uber.org/goleak"
@@ -249,4 +250,20 @@ func FuzzTake(f *testing.F) {
 			_, _ = take(bytes.Clone(body), as)
 		}
 	})
+}
+
+// A record may have its severity as a number, as text, or not at all.
+func TestSeverity(t *testing.T) {
+	for want, set := range map[string]func(plog.LogRecord){
+		"warn":  func(r plog.LogRecord) { r.SetSeverityNumber(plog.SeverityNumberWarn2) },
+		"ERROR": func(r plog.LogRecord) { r.SetSeverityText("ERROR") },
+		"info":  func(r plog.LogRecord) { r.SetSeverityNumber(plog.SeverityNumberInfo); r.SetSeverityText("NOTICE") },
+		"":      func(plog.LogRecord) {},
+	} {
+		r := plog.NewLogRecord()
+		set(r)
+		if got := (&caller{}).line(r).Level; got != want {
+			t.Errorf("level %q, want %q", got, want)
+		}
+	}
 }

@@ -109,7 +109,7 @@ func (c *caller) line(r plog.LogRecord) mayfly.LogLine {
 	}
 	l := mayfly.LogLine{
 		Time: time.Now(), App: c.who.App, Function: c.who.Function, Version: c.who.Version, Stream: mayfly.Stdout,
-		Level: level(r.SeverityNumber()), Text: r.Body().AsString(), TraceID: r.TraceID().String(), SpanID: r.SpanID().String(), Instance: "otlp",
+		Level: cmp.Or(level(r.SeverityNumber()), r.SeverityText()), Text: r.Body().AsString(), TraceID: r.TraceID().String(), SpanID: r.SpanID().String(), Instance: "otlp",
 	}
 	if at != 0 {
 		l.Time = at.AsTime()

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/prometheus/prompb"
 
 	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/telemetry"
 )
 
 // Remote says where samples are written as well, by Prometheus's remote write
@@ -37,10 +38,8 @@ type RemoteWriter struct {
 	metrics *Metrics
 
 	mu      sync.Mutex
-	waiting []remoteRequest // guarded by mu
-	sent    int64           // guarded by mu; series
-	dropped int64           // guarded by mu; series
-	failing bool            // guarded by mu
+	waiting []remoteRequest        // guarded by mu
+	health  telemetry.ExportHealth // guarded by mu
 }
 
 // remoteRequest is a packed request and how many series it has.
@@ -69,7 +68,7 @@ func (m *Metrics) NewRemoteWriter(cfg Remote) (*RemoteWriter, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &RemoteWriter{cfg: cfg, metrics: m}, nil
+	return &RemoteWriter{cfg: cfg, metrics: m, health: telemetry.ExportHealth{To: "remote-write", Endpoint: cfg.URL}}, nil
 }
 
 // Run takes samples and sends them until ctx ends.
@@ -88,12 +87,13 @@ func (w *RemoteWriter) Run(ctx context.Context) error {
 	}
 }
 
-// Sent counts the series that arrived and those that were given up; waiting are
-// the requests that are still to be sent.
-func (w *RemoteWriter) Sent() (sent, dropped int64, waiting int) {
+// Health is the writer's state now.
+func (w *RemoteWriter) Health() telemetry.ExportHealth {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.sent, w.dropped, len(w.waiting)
+	h := w.health
+	h.Waiting = len(w.waiting)
+	return h
 }
 
 // take samples all series. Only Run's goroutine calls it.
@@ -106,13 +106,13 @@ func (w *RemoteWriter) take(now time.Time) {
 		all = all[len(part):]
 		b, err := (&prompb.WriteRequest{Timeseries: part}).Marshal()
 		if err != nil {
-			w.dropped += int64(len(part))
+			w.health.Dropped += int64(len(part))
 			continue
 		}
 		w.waiting = append(w.waiting, remoteRequest{s2.EncodeSnappy(nil, b), len(part)})
 	}
 	for len(w.waiting) > w.cfg.Requests {
-		w.dropped += int64(w.waiting[0].series)
+		w.health.Dropped += int64(w.waiting[0].series)
 		w.waiting = w.waiting[1:]
 	}
 }
@@ -140,18 +140,22 @@ func (w *RemoteWriter) send(ctx context.Context) {
 func (w *RemoteWriter) note(r remoteRequest, again bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err != nil && !w.failing {
+	if err != nil && w.health.LastError == "" {
 		w.cfg.Log.Warn("metrics cannot be written to the remote", "url", w.cfg.URL, "error", err)
 	}
-	w.failing = err != nil
+	w.health.LastError = ""
+	if err != nil {
+		w.health.LastError = err.Error()
+	}
 	if again {
 		return
 	}
 	w.waiting = w.waiting[1:]
 	if err != nil {
-		w.dropped += int64(r.series)
+		w.health.Dropped += int64(r.series)
 	} else {
-		w.sent += int64(r.series)
+		w.health.Sent += int64(r.series)
+		w.health.LastSent = time.Now()
 	}
 }
 
@@ -184,7 +188,7 @@ func (m *Metrics) sample(now time.Time) []prompb.TimeSeries {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.collect(now)
-	t := now.UnixMilli()
+	t := m.clock.at(now).UnixMilli()
 	out := make([]prompb.TimeSeries, 0, m.live)
 	for _, f := range m.families {
 		for _, s := range f.series {

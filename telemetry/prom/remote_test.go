@@ -54,12 +54,12 @@ func TestRemoteWrite(t *testing.T) {
 	for range 3 {
 		round(http.StatusServiceUnavailable)
 	}
-	if sent, dropped, waiting := w.Sent(); sent != 0 || dropped == 0 || waiting != 2 {
-		t.Errorf("while it is down: %d sent, %d dropped, %d waiting", sent, dropped, waiting)
+	if h := w.Health(); h.Sent != 0 || h.Dropped == 0 || h.Waiting != 2 || h.LastError == "" {
+		t.Errorf("while it is down: %d sent, %d dropped, %d waiting", h.Sent, h.Dropped, h.Waiting)
 	}
 	round(http.StatusOK)
-	if sent, _, waiting := w.Sent(); sent == 0 || waiting != 0 || len(got) != 2 {
-		t.Errorf("when it is up: %d sent, %d waiting, %d arrived", sent, waiting, len(got))
+	if h := w.Health(); h.Sent == 0 || h.Waiting != 0 || h.LastError != "" || len(got) != 2 {
+		t.Errorf("when it is up: %d sent, %d waiting, %d arrived", h.Sent, h.Waiting, len(got))
 	}
 	counts, hists := 0, 0
 	for _, ts := range (<-got).Timeseries {
@@ -79,10 +79,10 @@ func TestRemoteWrite(t *testing.T) {
 	if counts != 1 || hists != 1 {
 		t.Errorf("%d counters and %d histograms arrived whole", counts, hists)
 	}
-	_, before, _ := w.Sent()
+	before := w.Health().Dropped
 	round(http.StatusBadRequest)
-	if _, dropped, waiting := w.Sent(); dropped <= before || waiting != 0 {
-		t.Errorf("refused: %d dropped, %d waiting", dropped, waiting)
+	if h := w.Health(); h.Dropped <= before || h.Waiting != 0 {
+		t.Errorf("refused: %d dropped, %d waiting", h.Dropped, h.Waiting)
 	}
 	if _, err := m.NewRemoteWriter(Remote{URL: "nonsense"}); mayfly.CodeOf(err) != mayfly.Invalid {
 		t.Errorf("a wrong URL: %v", err)
