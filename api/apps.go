@@ -165,7 +165,11 @@ func functionInfo(s *control.State, app *control.App, fn mayfly.FunctionName) (F
 	if err != nil {
 		return FunctionInfo{}, err
 	}
-	return FunctionInfo{App: app.Name, Name: fn, Alias: app.Live[fn], Digest: v.Digest, Size: v.Size, Spec: v.Spec}, nil
+	info := FunctionInfo{App: app.Name, Name: fn, Alias: app.Live[fn], Digest: v.Digest, Size: v.Size, Spec: v.Spec}
+	if f := app.Manifest.Functions[fn]; f != nil {
+		info.Spec.On = f.On // a version does not say what calls it
+	}
+	return info, nil
 }
 
 func (a *API) listVersions(_ context.Context, in *FunctionPath) (*versionsOutput, error) {

@@ -1,93 +1,115 @@
 // The frame of every page: sign-in, navigation, the page of the path.
 import type { JSX } from 'preact'
-import { useEffect, useState } from 'preact/hooks'
+import { useState } from 'preact/hooks'
 import { login, logout, request, token } from './api'
+import { useData } from './data'
+import { Dialogs } from './dialogs'
+import { Icon } from './icons'
+import { Keyboard, openHelp, openPalette, type Place, useKeys } from './keys'
 import { Alerts } from './pages/alerts'
-import { Deploys } from './pages/apps'
 import { CostPage } from './pages/cost'
-import { BucketPage, Data, DatabasePage, StorePage } from './pages/data'
+import { BucketPage } from './pages/bucket'
+import { Data } from './pages/data'
+import { DeployPage, Deploys } from './pages/deploys'
 import { Doctor } from './pages/doctor'
-import { Dead, QueuePage, Queues, Schedules } from './pages/events'
+import { Dead } from './pages/dead'
 import { Function } from './pages/function'
 import { Live } from './pages/invocations'
 import { Logs } from './pages/logs'
 import { ServiceMap } from './pages/map'
 import { Metrics } from './pages/metrics'
 import { Overview } from './pages/overview'
+import { QueuePage, Queues } from './pages/queues'
+import { Schedules } from './pages/schedules'
 import { Secrets } from './pages/secrets'
+import { DatabasePage } from './pages/sql'
+import { StorePage } from './pages/kv'
 import { TopicPage, Topics } from './pages/topics'
 import { Trace, Traces } from './pages/traces'
 import { Nothing } from './parts'
-import { go, location, match, onClick } from './router'
+import { location, match, onClick } from './router'
+import { nextTheme, theme } from './theme'
 
 type Params = Record<string, string>
+interface Route extends Place { group?: string; show: (p: Params) => JSX.Element }
 
-// A page with a key is in the navigation; "g" and the key go there.
-const pages: { path: string; title: string; key?: string; show: (p: Params) => JSX.Element }[] = [
-  { path: '/', title: 'Overview', key: 'o', show: () => <Overview /> },
-  { path: '/live', title: 'Live calls', key: 'i', show: () => <Live /> },
-  { path: '/logs', title: 'Logs', key: 'l', show: () => <Logs /> },
-  { path: '/traces', title: 'Traces', key: 't', show: () => <Traces /> },
-  { path: '/map', title: 'Service map', key: 's', show: () => <ServiceMap /> },
-  { path: '/explore', title: 'Metrics', key: 'm', show: () => <Metrics /> },
-  { path: '/queues', title: 'Queues', key: 'q', show: () => <Queues /> },
-  { path: '/topics', title: 'Topics', key: 'e', show: () => <Topics /> },
-  { path: '/dead', title: 'Dead letters', key: 'x', show: () => <Dead /> },
-  { path: '/schedules', title: 'Schedules', key: 'c', show: () => <Schedules /> },
-  { path: '/data', title: 'Data', key: 'd', show: () => <Data /> },
-  { path: '/secrets', title: 'Secrets', key: 'k', show: () => <Secrets /> },
-  { path: '/deploys', title: 'Deployments', key: 'p', show: () => <Deploys /> },
-  { path: '/alerts', title: 'Alerts', key: 'a', show: () => <Alerts /> },
-  { path: '/cost', title: 'Cost', key: '$', show: () => <CostPage /> },
-  { path: '/doctor', title: 'Doctor', key: 'h', show: () => <Doctor /> },
+// A page with a key is in the navigation, in its group; "g" and the key go there.
+const pages: Route[] = [
+  { path: '/', title: 'Functions', key: 'o', icon: 'overview', group: '', show: () => <Overview /> },
+  { path: '/deploys', title: 'Deployments', key: 'p', icon: 'deploy', group: '', show: () => <Deploys /> },
+  { path: '/live', title: 'Live calls', key: 'i', icon: 'live', group: 'Observe', show: () => <Live /> },
+  { path: '/logs', title: 'Logs', key: 'l', icon: 'logs', group: 'Observe', show: () => <Logs /> },
+  { path: '/traces', title: 'Traces', key: 't', icon: 'traces', group: 'Observe', show: () => <Traces /> },
+  { path: '/map', title: 'Service map', key: 's', icon: 'map', group: 'Observe', show: () => <ServiceMap /> },
+  { path: '/explore', title: 'Metrics', key: 'm', icon: 'metrics', group: 'Observe', show: () => <Metrics /> },
+  { path: '/alerts', title: 'Alerts', key: 'a', icon: 'alert', group: 'Observe', show: () => <Alerts /> },
+  { path: '/queues', title: 'Queues', key: 'q', icon: 'queue', group: 'Events', show: () => <Queues /> },
+  { path: '/topics', title: 'Topics', key: 'e', icon: 'topic', group: 'Events', show: () => <Topics /> },
+  { path: '/schedules', title: 'Schedules', key: 'c', icon: 'schedule', group: 'Events', show: () => <Schedules /> },
+  { path: '/dead', title: 'Dead letters', key: 'x', icon: 'dead', group: 'Events', show: () => <Dead /> },
+  { path: '/data', title: 'Data', key: 'd', icon: 'data', group: 'Resources', show: () => <Data /> },
+  { path: '/secrets', title: 'Secrets', key: 'k', icon: 'secret', group: 'Resources', show: () => <Secrets /> },
+  { path: '/cost', title: 'Cost', key: '$', icon: 'cost', group: 'Node', show: () => <CostPage /> },
+  { path: '/doctor', title: 'Doctor', key: 'h', icon: 'doctor', group: 'Node', show: () => <Doctor /> },
   { path: '/functions/:app/:name', title: 'Function', show: (p) => <Function app={p.app} name={p.name} /> },
+  { path: '/deploys/:app/:id', title: 'Deployment', show: (p) => <DeployPage app={p.app} id={p.id} /> },
   { path: '/traces/:id', title: 'Trace', show: (p) => <Trace id={p.id} /> },
   { path: '/queues/:app/:name', title: 'Queue', show: (p) => <QueuePage app={p.app} name={p.name} /> },
-  { path: '/dead/:app', title: 'Dead letters', show: (p) => <Dead app={p.app} /> },
-  { path: '/data/:app/kv/:name', title: 'Store', show: (p) => <StorePage app={p.app} name={p.name} /> },
   { path: '/topics/:app/:name', title: 'Topic', show: (p) => <TopicPage app={p.app} name={p.name} /> },
+  { path: '/data/:app/kv/:name', title: 'Store', show: (p) => <StorePage app={p.app} name={p.name} /> },
   { path: '/data/:app/sql/:name', title: 'Database', show: (p) => <DatabasePage app={p.app} name={p.name} /> },
   { path: '/data/:app/bucket/:name', title: 'Bucket', show: (p) => <BucketPage app={p.app} name={p.name} /> },
 ]
+const places = pages.filter((p) => p.key)
+const groups = [...new Set(places.map((p) => p.group!))]
 
 export function App() {
-  useKeys()
+  useKeys(places)
   if (!token.value) return <SignIn />
   const path = location.value.pathname
   const found = pages.map((page) => ({ page, params: match(page.path, path) })).find((x) => x.params)
-  document.title = `${found?.page.title ?? 'Nothing here'} · Mayfly`
+  const title = found && found.params!.name ? `${found.params!.app}/${found.params!.name}` : found?.page.title ?? 'Nothing here'
+  document.title = `${title} · Mayfly`
   return (
     <div class="frame" onClick={onClick}>
       <a class="skip" href="#main">Skip to the page</a>
-      <nav aria-label="Pages">
-        <a class="brand" href="/">Mayfly</a>
-        {pages.filter((p) => p.key).map((p) => <a key={p.path} href={p.path} aria-current={p.path === path ? 'page' : undefined} title={`g ${p.key}`}>{p.title}</a>)}
-        <button onClick={logout}>Sign out</button>
-      </nav>
-      <main id="main" tabIndex={-1} key={path}>{found ? found.page.show(found.params!) : <Nothing title="No such page">There is nothing at {path}.</Nothing>}</main>
+      <Side path={path} />
+      <main id="main" tabIndex={-1} key={path}>{found ? found.page.show(found.params!) : <Nothing title="No such page" icon="search">There is nothing at {path}.</Nothing>}</main>
+      <Keyboard places={places} />
+      <Dialogs />
     </div>
   )
 }
 
-/** "g" and a page's key go to the page; "/" goes to its first filter. */
-function useKeys() {
-  useEffect(() => {
-    let leader = 0
-    const onKey = (ev: KeyboardEvent) => {
-      const typing = (ev.target as Element).matches('input, textarea, select')
-      if (typing || ev.metaKey || ev.ctrlKey || ev.altKey) return
-      if (ev.key === '/') {
-        document.querySelector<HTMLElement>('.filters input, .filters select')?.focus()
-        ev.preventDefault()
-      } else if (ev.key === 'g') leader = Date.now()
-      else if (Date.now() - leader < 1500) {
-        const page = pages.find((p) => p.key === ev.key)
-        if (page) go(page.path)
-      }
-    }
-    window.addEventListener('keydown', onKey)
-    return () => window.removeEventListener('keydown', onKey)
-  }, [])
+function Side(props: { path: string }) {
+  const alerts = useData<{ alerts: { state: string; silenced?: boolean }[] }>('/v1/alerts', 10_000)
+  const firing = alerts.value?.alerts.filter((a) => a.state === 'firing' && !a.silenced).length ?? 0
+  const here = (p: Place) => (p.path === props.path ? 'page' : p.path !== '/' && props.path.startsWith(p.path + '/') ? 'true' : p.path === '/' && props.path.startsWith('/functions/') ? 'true' : undefined)
+  return (
+    <nav class="side" aria-label="Pages">
+      <a class="brand" href="/"><Logo />Mayfly</a>
+      <button class="find" onClick={openPalette}><Icon name="search" />Find<kbd>Ctrl K</kbd></button>
+      {groups.map((group) => (
+        <div key={group} class="group">
+          {group && <h2>{group}</h2>}
+          {places.filter((p) => p.group === group).map((p) => (
+            <a key={p.path} href={p.path} aria-current={here(p)} title={`g ${p.key}`}>
+              <Icon name={p.icon!} />{p.title}{p.path === '/alerts' && firing > 0 && <span class="badge" aria-label={`${firing} firing`}>{firing}</span>}
+            </a>
+          ))}
+        </div>
+      ))}
+      <div class="foot">
+        <button class="plain" onClick={nextTheme} aria-label={`Theme: ${theme.value}`} title={`Theme: ${theme.value} (T)`}><Icon name={theme.value} /></button>
+        <button class="plain" onClick={openHelp} aria-label="Keyboard help" title="Keyboard (?)"><Icon name="keys" /></button>
+        <button class="plain" onClick={logout} aria-label="Sign out" title="Sign out"><Icon name="out" /></button>
+      </div>
+    </nav>
+  )
+}
+
+function Logo() {
+  return <svg class="logo" viewBox="0 0 16 16" aria-hidden="true"><path d="M8 15V6M8 6C6 1 1 1 2 5s6 2 6 1zm0 0c2-5 7-5 6-1s-6 2-6 1z" /></svg>
 }
 
 function SignIn() {
@@ -102,16 +124,19 @@ function SignIn() {
       setProblem((err as Error).message)
     }
   }
+  document.title = 'Sign in · Mayfly'
   return (
     <main class="signin">
-      <h1>Mayfly</h1>
-      <form onSubmit={submit}>
-        <label for="token">Token</label>
-        <input id="token" name="token" type="password" autocomplete="current-password" required />
-        <button>Sign in</button>
-        <p role="alert" class="problem">{problem}</p>
-      </form>
-      <p class="quiet">The token is in <code>profile.json</code> in the node's data folder, and in the file that <code>--ready-file</code> names.</p>
+      <div class="card">
+        <h1><Logo />Mayfly</h1>
+        <form onSubmit={submit}>
+          <label for="token">Token</label>
+          <input id="token" name="token" type="password" autocomplete="current-password" required autoFocus />
+          <button class="primary">Sign in</button>
+          <p role="alert" class="problem">{problem}</p>
+        </form>
+        <p class="quiet">The token is in <code>profile.json</code> in the node's data folder, and in the file that <code>--ready-file</code> names.</p>
+      </div>
     </main>
   )
 }

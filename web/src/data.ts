@@ -1,6 +1,6 @@
 // Hooks that bring the API's answers into pages.
 import { useEffect, useState } from 'preact/hooks'
-import { follow, request } from './api'
+import { follow, reread } from './api'
 
 export interface Loaded<T> {
   value?: T
@@ -8,8 +8,13 @@ export interface Loaded<T> {
   reload: () => void
 }
 
-/** Reads path, again every so many milliseconds where given, and on reload. */
-export function useData<T>(path: string | null, every = 0): Loaded<T> {
+/**
+ * Reads path, again every so many milliseconds where given, and on reload. A
+ * page that nobody sees reads nothing; an answer that did not change draws
+ * nothing. With keep, the answer for the path before is shown until there is a
+ * new one: for paths that move on with time.
+ */
+export function useData<T>(path: string | null, every = 0, keep = false): Loaded<T> {
   const [state, setState] = useState<{ path?: string | null; value?: T; error?: Error }>({})
   const [turn, setTurn] = useState(0)
   useEffect(() => {
@@ -18,10 +23,12 @@ export function useData<T>(path: string | null, every = 0): Loaded<T> {
     let timer: ReturnType<typeof setTimeout>
     const read = async () => {
       try {
-        const value = await request<T>('GET', path, undefined, stop.signal)
-        setState({ path, value })
+        if (!document.hidden) {
+          const value = await reread<T>(path, stop.signal)
+          setState((s) => s.path === path && s.value === value && !s.error ? s : { path, value })
+        }
       } catch (error) {
-        if (!stop.signal.aborted) setState((s) => ({ path, value: s.path === path ? s.value : undefined, error: error as Error }))
+        if (!stop.signal.aborted) setState((s) => ({ path, value: keep || s.path === path ? s.value : undefined, error: error as Error }))
       }
       if (every && !stop.signal.aborted) timer = setTimeout(read, every)
     }
@@ -31,16 +38,25 @@ export function useData<T>(path: string | null, every = 0): Loaded<T> {
       clearTimeout(timer)
     }
   }, [path, every, turn])
-  const fresh = state.path === path
-  return { value: fresh ? state.value : undefined, error: fresh ? state.error : undefined, reload: () => setTurn(turn + 1) }
+  const fresh = keep || state.path === path
+  return { value: fresh ? state.value : undefined, error: fresh ? state.error : undefined, reload: () => setTurn((n) => n + 1) }
 }
 
-/** Collects the newest rows of a stream, the newest last, at most so many. */
-export function useStream<T>(path: string | null, most = 500): T[] {
-  const [rows, setRows] = useState<T[]>([])
+/** Draws again every so many milliseconds: for what says how late it is. */
+export function useTick(every: number) {
+  const [, setTurn] = useState(0)
   useEffect(() => {
-    setRows([])
-    if (path === null) return
+    const timer = setInterval(() => setTurn((n) => n + 1), every)
+    return () => clearInterval(timer)
+  }, [every])
+}
+
+/** Collects the newest rows of a stream, the newest last, at most so many. While held, none are added. */
+export function useStream<T>(path: string | null, most = 500, held = false): T[] {
+  const [rows, setRows] = useState<T[]>([])
+  useEffect(() => setRows([]), [path])
+  useEffect(() => {
+    if (path === null || held) return
     const stop = new AbortController()
     let pending: T[] = []
     // A busy stream is drawn ten times a second, not once a row.
@@ -55,11 +71,11 @@ export function useStream<T>(path: string | null, most = 500): T[] {
       stop.abort()
       clearInterval(timer)
     }
-  }, [path, most])
+  }, [path, most, held])
   return rows
 }
 
-export function query(params: Record<string, string | number | undefined>): string {
+export function query(params: Record<string, string | number | boolean | undefined>): string {
   const q = new URLSearchParams()
   for (const [name, value] of Object.entries(params)) if (value) q.set(name, String(value))
   const text = q.toString()

@@ -2,11 +2,15 @@
 
 export function duration(ns: number): string {
   const ms = ns / 1e6
+  if (ms === 0) return '0 ms'
   if (ms < 0.1) return `${(ns / 1e3).toFixed(0)} µs`
   if (ms < 10) return `${ms.toFixed(2)} ms`
   if (ms < 1000) return `${ms.toFixed(0)} ms`
-  return `${(ms / 1000).toFixed(ms < 10000 ? 2 : 0)} s`
+  if (ms < 100_000) return `${(ms / 1000).toFixed(ms < 10_000 ? 2 : 1)} s`
+  return `${(ms / 60_000).toFixed(1)} min`
 }
+
+export const seconds = (s: number) => duration(s * 1e9)
 
 export function percent(share: number): string {
   if (share === 0) return '0 %'
@@ -18,18 +22,39 @@ export function rate(perSecond: number): string {
   return perSecond >= 1 ? `${perSecond.toFixed(perSecond < 10 ? 1 : 0)}/s` : `${(perSecond * 60).toFixed(1)}/min`
 }
 
+/** 1234567 as 1,234,567. */
+export const count = (n: number) => n.toLocaleString('en')
+
+/** Large counts where there is little room: 12.3 k. */
+export function brief(n: number): string {
+  if (n < 10_000) return count(n)
+  if (n < 1e6) return `${(n / 1e3).toFixed(n < 1e5 ? 1 : 0)} k`
+  return `${(n / 1e6).toFixed(n < 1e7 ? 2 : 1)} M`
+}
+
+const pad = (n: number, width = 2) => String(n).padStart(width, '0')
+
 export function clock(time: string): string {
   const d = new Date(time)
-  const pad = (n: number, width = 2) => String(n).padStart(width, '0')
   return `${pad(d.getHours())}:${pad(d.getMinutes())}:${pad(d.getSeconds())}.${pad(d.getMilliseconds(), 3)}`
 }
 
+/** A day and a time, as 2026-01-02 15:04. */
+export function stamp(time: string): string {
+  const d = new Date(time)
+  return `${d.getFullYear()}-${pad(d.getMonth() + 1)}-${pad(d.getDate())} ${pad(d.getHours())}:${pad(d.getMinutes())}`
+}
+
 export function ago(time: string): string {
-  const s = Math.max(0, (Date.now() - new Date(time).getTime()) / 1000)
-  if (s < 60) return `${Math.floor(s)} s ago`
-  if (s < 3600) return `${Math.floor(s / 60)} min ago`
-  if (s < 86400) return `${Math.floor(s / 3600)} h ago`
-  return `${Math.floor(s / 86400)} d ago`
+  const s = (Date.now() - new Date(time).getTime()) / 1000
+  return s < -1 ? `in ${span(-s)}` : `${span(Math.max(0, s))} ago`
+}
+
+export function span(s: number): string {
+  if (s < 60) return `${Math.floor(s)} s`
+  if (s < 3600) return `${Math.floor(s / 60)} min`
+  if (s < 86400) return `${Math.floor(s / 3600)} h`
+  return `${Math.floor(s / 86400)} d`
 }
 
 /** Reads a size of the API, such as 256MiB, as bytes. */
@@ -41,7 +66,33 @@ export function bytes(text: string): number {
 
 export function size(n: number): string {
   if (n < 1024) return `${n} B`
-  if (n < 1048576) return `${(n / 1024).toFixed(0)} KiB`
-  if (n < 1073741824) return `${(n / 1048576).toFixed(0)} MiB`
+  if (n < 1048576) return `${(n / 1024).toFixed(n < 10240 ? 1 : 0)} KiB`
+  if (n < 1073741824) return `${(n / 1048576).toFixed(n < 10485760 ? 1 : 0)} MiB`
   return `${(n / 1073741824).toFixed(1)} GiB`
+}
+
+/** Nanoseconds since 1970 of a time with nine digits, which Date cuts off. As BigInt: it is over 2^53. */
+export function nanos(time: string): bigint {
+  const digits = (/\.(\d+)/.exec(time)?.[1] ?? '').padEnd(9, '0').slice(0, 9)
+  return BigInt(Math.floor(new Date(time).getTime() / 1000)) * 1_000_000_000n + BigInt(digits)
+}
+
+/** The time of so many nanoseconds since 1970. */
+export function fromNanos(ns: bigint): string {
+  const s = new Date(Number(ns / 1_000_000n)).toISOString().slice(0, 19)
+  return `${s}.${String(ns % 1_000_000_000n).padStart(9, '0')}Z`
+}
+
+/** JSON on one line, cut. */
+export function short(value: unknown, most = 80): string {
+  const text = typeof value === 'string' ? value : JSON.stringify(value) ?? ''
+  return text.length > most ? `${text.slice(0, most)}…` : text
+}
+
+export function pretty(text: string): string {
+  try {
+    return JSON.stringify(JSON.parse(text), null, 2)
+  } catch {
+    return text
+  }
 }

@@ -1,16 +1,31 @@
 // Parts that several pages are made of.
 import type { ComponentChildren } from 'preact'
-import { useState } from 'preact/hooks'
+import { useEffect, useRef, useState } from 'preact/hooks'
 import type { Loaded } from './data'
+import { ask, say } from './dialogs'
+import { Icon } from './icons'
 import { filter, param } from './router'
 
 /** What a page shows where there is nothing: what would be here, and how to get it. */
-export function Nothing(props: { title: string; children: ComponentChildren }) {
+export function Nothing(props: { title: string; icon?: string; children: ComponentChildren; code?: string }) {
   return (
     <section class="nothing">
+      {props.icon && <Icon name={props.icon} />}
       <h2>{props.title}</h2>
       <p>{props.children}</p>
+      {props.code && <Code text={props.code} />}
     </section>
+  )
+}
+
+/** Text to paste somewhere, with a button that copies it. */
+export function Code(props: { text: string; label?: string }) {
+  const copy = () => void navigator.clipboard?.writeText(props.text).then(() => say('Copied'))
+  return (
+    <div class="code">
+      <pre tabIndex={0} aria-label={props.label ?? 'To copy'}>{props.text}</pre>
+      <button class="plain" onClick={copy}>Copy</button>
+    </div>
   )
 }
 
@@ -18,88 +33,200 @@ export function Nothing(props: { title: string; children: ComponentChildren }) {
 export function Load<T>(props: { from: Loaded<T>; children: (value: T) => ComponentChildren }) {
   const { value, error } = props.from
   if (value !== undefined) return <>{props.children(value)}</>
-  if (error) return <p role="alert" class="problem">{error.message}</p>
-  return <p class="quiet" aria-busy="true">Loading…</p>
+  if (error) return <p role="alert" class="problem box">{error.message} <button class="plain" onClick={props.from.reload}>Try again</button></p>
+  return <div class="skeleton" aria-busy="true"><span class="hidden">Loading…</span></div>
 }
 
-export function Page(props: { title: string; aside?: ComponentChildren; children: ComponentChildren }) {
+/** A page with its heading; trail are the pages above it. */
+export function Page(props: { title: string; trail?: [name: string, path: string][]; aside?: ComponentChildren; tags?: ComponentChildren; children: ComponentChildren }) {
   return (
     <>
       <header class="head">
-        <h1>{props.title}</h1>
-        {props.aside}
+        <div class="title">
+          {props.trail && <nav class="trail" aria-label="Above">{props.trail.map(([name, path]) => <a key={path} href={path}>{name}</a>)}</nav>}
+          <h1>{props.title}</h1>
+          {props.tags}
+        </div>
+        {props.aside && <div class="aside">{props.aside}</div>}
       </header>
       {props.children}
     </>
   )
 }
 
-/** A table that scrolls by itself; the focus lets a keyboard scroll it. */
-export function Table(props: { label: string; head: ComponentChildren[]; children: ComponentChildren }) {
+/** A part of a page that stands by itself. */
+export function Card(props: { title?: string; aside?: ComponentChildren; children: ComponentChildren; class?: string }) {
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label={props.label}>
-      <table>
-        <caption>{props.label}</caption>
-        <thead><tr>{props.head.map((h, i) => h === '' ? <td key={i} /> : <th key={i} scope="col">{h}</th>)}</tr></thead>
-        <tbody>{props.children}</tbody>
-      </table>
-    </div>
+    <section class={`card ${props.class ?? ''}`}>
+      {(props.title || props.aside) && <header>{props.title && <h2>{props.title}</h2>}<div class="aside">{props.aside}</div></header>}
+      {props.children}
+    </section>
   )
 }
 
-export function Stat(props: { name: string; children: ComponentChildren; bad?: boolean }) {
-  return <div class={props.bad ? 'stat bad' : 'stat'}><dt>{props.name}</dt><dd>{props.children}</dd></div>
+export type Head = (string | [name: string, kind: 'number'])[]
+
+export function HeadRow(props: { head: Head }) {
+  return (
+    <tr>{props.head.map((h, i) => {
+      const [name, kind] = typeof h === 'string' ? [h, ''] : h
+      return name === '' ? <td key={i} class={kind} /> : <th key={i} scope="col" class={kind}>{name}</th>
+    })}</tr>
+  )
 }
 
-/** A line of the last minutes, without axes. */
+/** A table that scrolls by itself; the focus lets a keyboard scroll it. */
+export function Table(props: { label: string; head: Head; aside?: ComponentChildren; children: ComponentChildren }) {
+  return (
+    <section class="panel">
+      <header><h2>{props.label}</h2>{props.aside && <div class="aside">{props.aside}</div>}</header>
+      <div class="scroll" tabIndex={0} role="region" aria-label={props.label}>
+        <table aria-label={props.label}>
+          <thead><HeadRow head={props.head} /></thead>
+          <tbody>{props.children}</tbody>
+        </table>
+      </div>
+    </section>
+  )
+}
+
+export function Stat(props: { name: string; children: ComponentChildren; bad?: boolean; note?: ComponentChildren }) {
+  return <div class={props.bad ? 'stat bad' : 'stat'}><dt>{props.name}</dt><dd>{props.children}</dd>{props.note && <dd class="note">{props.note}</dd>}</div>
+}
+
+/** Bars of the last minutes, without axes. */
 export function Spark(props: { values: number[]; label: string }) {
   const most = Math.max(...props.values, 1)
-  const step = 80 / Math.max(props.values.length - 1, 1)
-  const points = props.values.map((v, i) => `${(i * step).toFixed(1)},${(18 - (v / most) * 16).toFixed(1)}`).join(' ')
-  return <svg class="spark" viewBox="0 0 80 20" role="img" aria-label={props.label}><polyline points={points} /></svg>
+  const step = 80 / Math.max(props.values.length, 1)
+  return (
+    <svg class="spark" viewBox="0 0 80 20" role="img" aria-label={props.label} preserveAspectRatio="none">
+      {props.values.map((v, i) => v > 0 && <rect key={i} x={i * step} width={Math.max(step - 1, 1)} y={20 - Math.max(1.5, (v / most) * 19)} height={Math.max(1.5, (v / most) * 19)} />)}
+    </svg>
+  )
 }
 
 export function Outcome(props: { of: string }) {
-  return <span class={props.of === 'ok' ? 'tag good' : 'tag bad'}>{props.of}</span>
+  return <Tag kind={props.of === 'ok' ? 'good' : props.of === 'throttled' || props.of === 'cancelled' ? 'warn' : 'bad'}>{props.of}</Tag>
 }
 
-/** A field that is a filter of the page: its value stands in the address. */
-export function Filter(props: { name: string; label: string; options?: string[]; placeholder?: string }) {
+export function Tag(props: { kind?: 'good' | 'bad' | 'warn' | 'accent'; title?: string; children: ComponentChildren }) {
+  return <span class={`tag ${props.kind ?? ''}`} title={props.title}>{props.children}</span>
+}
+
+/** A function's name as a link to its page. */
+export function FunctionLink(props: { app: string; name: string; app_too?: boolean }) {
+  return <a href={`/functions/${props.app}/${props.name}`}>{props.app_too === false ? '' : <span class="quiet">{props.app}/</span>}{props.name}</a>
+}
+
+export function Bar(props: { share: number; label: string; bad?: boolean }) {
+  return <span class="meter" role="img" aria-label={props.label}><span class={props.bad ? 'bad' : ''} style={{ width: `${Math.min(100, props.share * 100)}%` }} /></span>
+}
+
+/** A filter of the page: its value stands in the address, so that a view can be sent to somebody. */
+export function Filter(props: { name: string; label: string; options?: (string | [value: string, text: string])[]; any?: string; placeholder?: string; wide?: boolean }) {
   const value = param(props.name)
   const id = `filter-${props.name}`
+  const timer = useRef(0)
+  const later = (text: string) => {
+    clearTimeout(timer.current)
+    timer.current = window.setTimeout(() => filter(props.name, text.trim()), 250)
+  }
+  const own = props.options && value && !props.options.some((o) => (typeof o === 'string' ? o : o[0]) === value)
   return (
     <span class="field">
       <label for={id}>{props.label}</label>
       {props.options
         ? <select id={id} value={value} onChange={(e) => filter(props.name, e.currentTarget.value)}>
-            <option value="">any</option>
-            {props.options.map((o) => <option key={o} value={o}>{o}</option>)}
+            <option value="">{props.any ?? 'any'}</option>
+            {own && <option value={value}>{value}</option>}
+            {props.options.map((o) => { const [v, text] = typeof o === 'string' ? [o, o] : o; return <option key={v} value={v}>{text}</option> })}
           </select>
-        : <input id={id} value={value} placeholder={props.placeholder} onChange={(e) => filter(props.name, e.currentTarget.value.trim())} />}
+        : <input id={id} type="search" class={props.wide ? 'wide' : ''} value={value} placeholder={props.placeholder} autocomplete="off" spellcheck={false} onInput={(e) => later(e.currentTarget.value)} onKeyDown={(e) => e.key === 'Enter' && filter(props.name, e.currentTarget.value.trim())} />}
     </span>
   )
 }
 
-/** A button that does something to the node, and says what came of it. */
-export function Action(props: { children: ComponentChildren; run: () => Promise<unknown>; done?: () => void; confirm?: string }) {
-  const [problem, setProblem] = useState('')
-  const [busy, setBusy] = useState(false)
-  async function click() {
-    if (props.confirm && !window.confirm(props.confirm)) return
-    setBusy(true)
-    setProblem('')
-    try {
-      await props.run()
-      props.done?.()
-    } catch (err) {
-      setProblem((err as Error).message)
-    }
-    setBusy(false)
-  }
+export function Filters(props: { children: ComponentChildren }) {
+  return <form class="filters" role="search" onSubmit={(e) => e.preventDefault()}>{props.children}</form>
+}
+
+/** A labelled input of a form. */
+export function Field(props: { id: string; label: string; value: string; set: (v: string) => void; options?: string[]; placeholder?: string; secret?: boolean; wide?: boolean }) {
+  const { id, value, placeholder } = props
+  const input = { id, value, placeholder, class: props.wide ? 'wide' : '', autocomplete: 'off' as const, spellcheck: false, onInput: (e: { currentTarget: HTMLInputElement }) => props.set(e.currentTarget.value) }
   return (
-    <span class="action">
-      <button disabled={busy} onClick={click}>{props.children}</button>
-      {problem && <span role="alert" class="problem">{problem}</span>}
+    <span class="field">
+      <label for={id}>{props.label}</label>
+      {props.options
+        ? <select id={id} value={value} onChange={(e) => props.set(e.currentTarget.value)}>{props.options.map((o) => <option key={o}>{o}</option>)}</select>
+        : props.secret ? <input {...input} type="password" /> : <input {...input} type="text" />}
     </span>
   )
+}
+
+interface ActionProps {
+  children: ComponentChildren
+  run: () => Promise<unknown>
+  done?: () => void
+  said?: string // what is said once it is done
+  confirm?: string // what is asked before
+  kind?: 'primary' | 'danger'
+  label?: string // for readers, where the text says too little
+  disabled?: boolean
+}
+
+/** A button that does something to the node, and says what came of it. */
+export function Action(props: ActionProps) {
+  const [busy, setBusy] = useState(false)
+  const alive = useRef(true)
+  useEffect(() => () => { alive.current = false }, [])
+  async function click() {
+    const verb = typeof props.children === 'string' ? props.children : props.label ?? 'Yes'
+    if (props.confirm && !await ask(props.confirm, verb, props.kind === 'danger')) return
+    setBusy(true)
+    try {
+      await props.run()
+      if (props.said) say(props.said)
+      props.done?.()
+    } catch (err) {
+      say((err as Error).message, true)
+    }
+    if (alive.current) setBusy(false)
+  }
+  return <button type="button" class={props.kind} disabled={busy || props.disabled} aria-label={props.label} aria-busy={busy || undefined} onClick={click}>{props.children}</button>
+}
+
+/** Tabs whose choice stands in the address. */
+export function Tabs(props: { name: string; tabs: [id: string, title: ComponentChildren][]; children: (id: string) => ComponentChildren }) {
+  const now = param(props.name) || props.tabs[0][0]
+  const onKey = (e: KeyboardEvent & { currentTarget: HTMLDivElement }) => {
+    const step = e.key === 'ArrowRight' ? 1 : e.key === 'ArrowLeft' ? -1 : 0
+    if (!step) return
+    const i = props.tabs.findIndex(([id]) => id === now)
+    const next = props.tabs[(i + step + props.tabs.length) % props.tabs.length][0]
+    filter(props.name, next)
+    e.currentTarget.querySelector<HTMLElement>(`#tab-${next}`)?.focus()
+  }
+  return (
+    <>
+      <div class="tabs" role="tablist" onKeyDown={onKey}>
+        {props.tabs.map(([id, title]) => (
+          <button key={id} id={`tab-${id}`} role="tab" aria-selected={id === now} aria-controls="tabpanel" tabIndex={id === now ? 0 : -1} onClick={() => filter(props.name, id)}>{title}</button>
+        ))}
+      </div>
+      <div id="tabpanel" role="tabpanel" aria-labelledby={`tab-${now}`}>{props.children(now)}</div>
+    </>
+  )
+}
+
+/** Draws its children once they come near the window: a page of a thousand apps asks for those that are seen. */
+export function Lazily(props: { children: ComponentChildren }) {
+  const at = useRef<HTMLDivElement>(null)
+  const [near, setNear] = useState(false)
+  useEffect(() => {
+    const watch = new IntersectionObserver((seen) => seen.some((s) => s.isIntersecting) && setNear(true), { rootMargin: '300px' })
+    watch.observe(at.current!)
+    return () => watch.disconnect()
+  }, [])
+  return <div ref={at} class={near ? '' : 'later'}>{near && props.children}</div>
 }

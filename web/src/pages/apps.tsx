@@ -1,38 +1,35 @@
-import type { Loaded } from '../data'
-import { useData } from '../data'
-import { ago } from '../format'
-import { Load, Nothing, Page, Table } from '../parts'
-import type { App } from '../types'
+import type { ComponentChildren } from 'preact'
+import { type Loaded, useData } from '../data'
+import { Filter, Filters, Lazily, Load, Nothing, Page } from '../parts'
+import { param } from '../router'
+import type { AppSummary } from '../types'
 
-/** The names of the deployed apps. */
-export function useApps(): Loaded<string[]> {
-  const list = useData<{ apps: { name: string }[] }>('/v1/apps', 10000)
-  return { ...list, value: list.value?.apps.map((a) => a.name) }
+export const useApps = (): Loaded<{ apps: AppSummary[] }> => useData('/v1/apps', 10_000)
+
+interface Props {
+  title: string
+  icon: string
+  kinds: string[] | null // the resources of which an app needs one to be shown; null: all apps are
+  empty: string
+  code?: string
+  teach: ComponentChildren
+  filters?: ComponentChildren
+  only?: string // the app of the path, where there is one
+  children: (app: AppSummary) => ComponentChildren
 }
 
-/** What was deployed, when and by whom. */
-export function Deploys() {
+/** A page with a part for each app that has what it is about. Parts that are out of sight ask for nothing. */
+export function ByApp(props: Props) {
   const apps = useApps()
+  const find = props.only ?? param('app')
+  const has = (a: AppSummary) => props.kinds === null || props.kinds.some((k) => a.resources?.[k])
   return (
-    <Page title="Deployments">
-      <Load from={apps}>{(names) => names.length === 0
-        ? <Nothing title="Nothing is deployed">Deploy an app: <code>mayfly deploy DIR</code></Nothing>
-        : <>{names.map((app) => <AppDeploys key={app} app={app} />)}</>}</Load>
+    <Page title={props.title} aside={<Filters>{props.filters}{!props.only && (apps.value?.apps.length ?? 0) > 1 && <Filter name="app" label="App" placeholder="part of a name" />}</Filters>}>
+      <Load from={apps}>{({ apps }) => {
+        const shown = apps.filter((a) => has(a) && (props.only ? a.name === find : a.name.includes(find)))
+        if (shown.length === 0) return <Nothing title={props.empty} icon={props.icon} code={props.code}>{props.teach}</Nothing>
+        return shown.map((a, i) => (i < 3 ? <div key={a.name}>{props.children(a)}</div> : <Lazily key={a.name}>{props.children(a)}</Lazily>))
+      }}</Load>
     </Page>
   )
-}
-
-function AppDeploys(props: { app: string }) {
-  const app = useData<App>(`/v1/apps/${props.app}`, 5000)
-  return <Load from={app}>{(a) => (
-    <Table label={`Deployments of ${a.name}, the newest first`} head={['When', 'What', 'By', 'Versions', 'Message']}>
-      {a.deploys?.map((d) => (
-        <tr key={d.id}>
-          <td title={d.at}>{ago(d.at)}</td><td>{d.action}</td><td>{d.by}</td>
-          <td>{Object.entries(d.versions ?? {}).map(([fn, v], i) => <>{i > 0 && ', '}<a href={`/functions/${a.name}/${fn}`}>{fn} {v}</a></>)}</td>
-          <td>{d.message}</td>
-        </tr>
-      ))}
-    </Table>
-  )}</Load>
 }

@@ -1,97 +1,176 @@
-import { useState } from 'preact/hooks'
-import { request } from '../api'
 import { query, useData } from '../data'
-import { ago, bytes, duration, percent, rate, size } from '../format'
-import { Action, Load, Page, Stat, Table } from '../parts'
-import type { FunctionInfo, Instances, Invocation, Summary, Version } from '../types'
-import { Invocations } from './invocations'
+import { request } from '../api'
+import { ago, bytes, clock, count, duration, percent, rate, size, stamp } from '../format'
+import { Chart, type Point, range, useRanges } from '../chart'
+import { Action, Bar, Card, Filter, Filters, Load, Nothing, Page, Stat, Table, Tabs, Tag } from '../parts'
+import { param } from '../router'
+import type { FieldChange, FunctionInfo, Instances, Invocation, Summary, Version } from '../types'
+import { Fields } from './deploys'
+import { callCells, callHead } from './invocations'
+import { seconds } from '../format'
+import { Try } from './try'
+
+type Of = { app: string; name: string }
 
 /** One function: how it fares, where its time goes, its versions, a call by hand. */
-export function Function(props: { app: string; name: string }) {
+export function Function(props: Of) {
   const path = `/v1/apps/${props.app}/functions/${props.name}`
   const info = useData<FunctionInfo>(path, 5000)
+  const f = info.value
   return (
-    <Page title={`${props.app}/${props.name}`}>
+    <Page title={props.name} trail={[['Functions', '/'], [props.app, `/?app=${props.app}`]]}
+      tags={f && <><Tag>{f.spec.runtime}</Tag><Tag kind="good">version {f.live.version}</Tag>{f.live.canary && <Tag kind="accent">{f.live.canary} gets {f.live.weight} %</Tag>}</>}
+      aside={<Filters><Filter name="minutes" label="Last" any="hour" options={[['15', '15 minutes'], ['360', '6 hours'], ['1440', 'day'], ['10080', 'week']]} /><a class="button" href={`/logs?app=${props.app}&function=${props.name}`}>Logs</a><a class="button" href={`/traces?app=${props.app}&function=${props.name}`}>Traces</a></Filters>}>
       <Load from={info}>{(f) => (
-        <>
-          <Health app={props.app} name={props.name} memory={f.spec.memory} />
-          <Try path={path} />
-          <Versions path={path} changed={info.reload} />
-          <Pool app={props.app} name={props.name} />
-          <Recent app={props.app} name={props.name} />
-          <Spec of={f} />
-        </>
+        <Tabs name="tab" tabs={[['health', 'Health'], ['call', 'Call it'], ['versions', 'Versions'], ['spec', 'Specification']]}>{(tab) =>
+          tab === 'call' ? <Try app={props.app} name={props.name} info={f} />
+            : tab === 'versions' ? <Versions path={path} live={f.live.version} changed={info.reload} />
+              : tab === 'spec' ? <Spec of={f} />
+                : <Health app={props.app} name={props.name} info={f} />}</Tabs>
       )}</Load>
     </Page>
   )
 }
 
-function Health(props: { app: string; name: string; memory: string }) {
-  const stats = useData<{ functions: Summary[] }>(`/v1/stats/functions${query({ app: props.app, window: '15m' })}`, 2000)
-  const calls = useData<{ invocations: Invocation[] }>(`/v1/invocations${query({ app: props.app, function: props.name, limit: 100 })}`, 5000)
-  const s = stats.value?.functions.find((x) => x.function === props.name)
-  const cold = calls.value?.invocations.filter((i) => i.cold) ?? []
-  const slowest = calls.value?.invocations.reduce<Invocation | undefined>((a, b) => a && a.duration_ns >= b.duration_ns ? a : b, undefined)
-  const peak = Math.max(0, ...(calls.value?.invocations.map((i) => bytes(i.memory_peak ?? '0B')) ?? []))
+function Health(props: Of & { info: FunctionInfo }) {
+  const { app, name } = props
+  const minutes = Number(param('minutes') || 60)
+  const stats = useData<{ functions: Summary[] }>(`/v1/stats/functions${query({ app, window: '15m' })}`, 3000)
+  const calls = useData<{ invocations: Invocation[] }>(`/v1/invocations${query({ app, function: name, limit: 100 })}`, 3000)
+  const cold = useData<{ invocations: Invocation[] }>(`/v1/invocations${query({ app, function: name, cold: true, limit: 50 })}`, 5000)
+  const s = stats.value?.functions.find((x) => x.function === name)
+  const last = calls.value?.invocations ?? []
   return (
-    <section>
+    <>
       <dl class="stats">
-        <Stat name="Rate">{rate(s?.rate ?? 0)}</Stat>
-        <Stat name="Errors" bad={(s?.error_rate ?? 0) > 0}>{percent(s?.error_rate ?? 0)}</Stat>
-        <Stat name="p50">{duration(s?.p50_ns ?? 0)}</Stat>
-        <Stat name="p90">{duration(s?.p90_ns ?? 0)}</Stat>
-        <Stat name="p99">{duration(s?.p99_ns ?? 0)}</Stat>
-        {slowest && <Stat name={`Slowest of ${calls.value!.invocations.length}`}><a href={`/traces/${slowest.trace.trace_id}`}>{duration(slowest.duration_ns)}</a></Stat>}
-        <Stat name="Cold">{percent(s?.cold_share ?? 0)}</Stat>
-        <Stat name="Memory peak">{size(peak)} of {props.memory}</Stat>
+        <Stat name="Rate, 15 min" note={s && `${count(s.calls)} calls`}>{rate(s?.rate ?? 0)}</Stat>
+        <Stat name="Errors" bad={!!s?.failed} note={s?.timeouts ? `${s.timeouts} timeouts` : undefined}>{percent(s?.error_rate ?? 0)}</Stat>
+        <Stat name="Throttled" bad={!!s?.throttled}>{count(s?.throttled ?? 0)}</Stat>
+        <Stat name="p50">{s ? duration(s.p50_ns) : '–'}</Stat>
+        <Stat name="p90">{s ? duration(s.p90_ns) : '–'}</Stat>
+        <Stat name="p99">{s ? duration(s.p99_ns) : '–'}</Stat>
+        <Stat name="Cold" note={s && `${s.cold} starts`}>{percent(s?.cold_share ?? 0)}</Stat>
       </dl>
-      {peak > 0 && <p class="quiet">{hint(peak, bytes(props.memory))}</p>}
-      {cold.length > 0 && <Phases calls={cold} />}
-    </section>
+      <div class="cards two">
+        <Durations app={app} name={name} minutes={minutes} />
+        <Traffic app={app} name={name} minutes={minutes} />
+      </div>
+      <div class="cards three">
+        <ColdStarts calls={cold.value?.invocations ?? []} />
+        <Memory calls={last} limit={props.info.spec.memory} />
+        <Pool app={app} name={name} info={props.info} last={last[last.length - 1]} minutes={minutes} />
+      </div>
+      {calls.value && (last.length === 0
+        ? <Nothing title="Never called" icon="live">Call it from the tab above, or through what triggers it.</Nothing>
+        : <Table label="The last calls" head={callHead}>{last.slice(-20).reverse().map((i) => <tr key={i.id + i.attempt}>{callCells(i)}</tr>)}</Table>)}
+    </>
   )
 }
 
-/** What the memory setting should be: the peak with a quarter to spare. */
-function hint(peak: number, limit: number): string {
-  const fit = Math.ceil((peak * 1.25) / (16 << 20)) * (16 << 20)
-  if (fit >= limit) return 'The memory limit is close to the peak: a larger one is safer.'
-  if (fit > limit / 2) return 'The memory limit fits.'
-  return `memory: ${size(fit).replace(' ', '')} would do, with a quarter to spare.`
+const perSecond = (v: number) => `${Number(v.toPrecision(3))}/s`
+
+const at = (p: Of) => `{app="${p.app}",function="${p.name}"}`
+
+interface Exemplars { data: { exemplars: { labels: { trace_id?: string }; value: string; timestamp: number }[] }[] }
+
+/** Percentiles from histograms; the dots are calls that stand for others, and open their trace. */
+function Durations(props: Of & { minutes: number }) {
+  const window = props.minutes > 600 ? '15m' : props.minutes > 60 ? '5m' : '1m'
+  const of = (q: number) => `histogram_quantile(${q}, sum(rate(faas_invoke_duration_seconds${at(props)}[${window}])))`
+  const { series, error } = useRanges([['p50', of(0.5)], ['p95', of(0.95)], ['p99', of(0.99)]], props.minutes)
+  const { start, end } = range(props.minutes)
+  const found = useData<Exemplars>(`/api/v1/query_exemplars${query({ query: `faas_invoke_duration_seconds${at(props)}`, start, end })}`, 0, true)
+  const points: Point[] = (found.value?.data ?? []).flatMap((s) => s.exemplars).filter((e) => e.labels.trace_id).map((e) => ({ time: e.timestamp, value: Number(e.value), trace: e.labels.trace_id! }))
+  const slowest = [...points].sort((a, b) => b.value - a.value)
+  return (
+    <Card title="How long calls take" aside={<span class="quiet">dots are calls: open the trace</span>}>
+      {error ? <p class="problem">{error.message}</p> : !series ? <div class="skeleton chart" /> : series.length === 0
+        ? <p class="quiet pad">No samples in this time. They are taken each ten seconds, from the second call on.</p>
+        : <Chart series={series} points={slowest.slice(0, 40)} minutes={props.minutes} label="percentiles of the duration" format={seconds} />}
+      {slowest.length > 0 && <p class="chips"><span class="quiet">The slowest:</span>{slowest.slice(0, 5).map((p) => <a key={p.trace} class="chip" href={`/traces/${p.trace}`}>{seconds(p.value)} at {clock(new Date(p.time * 1000).toISOString()).slice(0, 8)}</a>)}</p>}
+    </Card>
+  )
 }
 
-/** Where the time of cold calls goes, on average. */
-function Phases(props: { calls: Invocation[] }) {
+function Traffic(props: Of & { minutes: number }) {
+  const window = props.minutes > 600 ? '15m' : props.minutes > 60 ? '5m' : '1m'
+  const of = (metric: string) => `sum(rate(${metric}${at(props)}[${window}]))`
+  const { series, error } = useRanges([['calls', of('faas_invocations_total')], ['errors', of('faas_errors_total')], ['cold starts', of('faas_coldstarts_total')]], props.minutes)
+  return (
+    <Card title="Calls, errors, cold starts">
+      {error ? <p class="problem">{error.message}</p> : !series ? <div class="skeleton chart" /> : series.length === 0 ? <p class="quiet pad">No samples in this time.</p>
+        : <Chart series={series} minutes={props.minutes} label="rates of calls, errors and cold starts" format={perSecond} />}
+    </Card>
+  )
+}
+
+const phaseText: Record<string, string> = { queue: 'waited for an instance', sandbox: 'namespaces, root, limits', runtime: 'the interpreter or program began', init: "the code's imports", call: 'the handler ran' }
+
+/** Where the time of cold calls goes, on average, in the order in which it goes there. */
+function ColdStarts(props: { calls: Invocation[] }) {
   const sums = new Map<string, number>()
   for (const c of props.calls) for (const p of c.phases ?? []) sums.set(p.name, (sums.get(p.name) ?? 0) + p.duration_ns)
-  const total = [...sums.values()].reduce((a, b) => a + b, 0) || 1
+  const total = [...sums.values()].reduce((a, b) => a + b, 0)
+  const n = props.calls.length
+  const phases = [...sums].filter(([, ns]) => ns > 0)
   return (
-    <Table label={`Where cold calls spend their time (the last ${props.calls.length})`} head={['Phase', 'Mean', 'Share']}>
-      {[...sums].map(([name, ns]) => (
-        <tr key={name}><td>{name}</td><td class="number">{duration(ns / props.calls.length)}</td><td><meter min={0} max={1} value={ns / total} aria-label={`${name}: ${percent(ns / total)}`} /></td></tr>
-      ))}
-    </Table>
+    <Card title="Cold starts" aside={n > 0 && <span class="quiet">mean of the last {n}</span>}>
+      {n === 0 ? <p class="quiet pad">No call had to wait for a new instance.</p> : (
+        <>
+          <p class="big">{duration(total / n)}</p>
+          <div class="phases" role="img" aria-label={phases.map(([name, ns]) => `${name} ${percent(ns / total)}`).join(', ')}>
+            {phases.map(([name, ns]) => <span key={name} class={`phase-${name}`} style={{ width: `${(ns / total) * 100}%` }} />)}
+          </div>
+          <ul class="legend">{phases.map(([name, ns]) => <li key={name}><i class={`phase-${name}`} /><b>{name}</b> <span class="quiet">{phaseText[name]}</span><span class="number">{duration(ns / n)}</span></li>)}</ul>
+        </>
+      )}
+    </Card>
   )
 }
 
-function Try(props: { path: string }) {
-  const [event, setEvent] = useState('{}')
-  const [result, setResult] = useState('')
-  async function call() {
-    JSON.parse(event)
-    setResult(JSON.stringify(await request('POST', `${props.path}/invoke`, JSON.parse(event)), null, 2))
-  }
+/** What the memory setting should be: the peak with a quarter to spare, in steps of 16 MiB. */
+export function fit(peak: number): number {
+  return Math.ceil((peak * 1.25) / (16 << 20)) * (16 << 20)
+}
+
+function Memory(props: { calls: Invocation[]; limit: string }) {
+  const peak = Math.max(0, ...props.calls.map((i) => bytes(i.memory_peak ?? '0B')))
+  const limit = bytes(props.limit)
+  const wanted = fit(peak)
+  const text = peak === 0 ? 'Nothing was measured yet: memory is known where the machine has control groups.'
+    : wanted > limit ? 'The peak is close to the limit: a larger one is safer.'
+      : wanted > limit / 2 ? 'The limit fits.'
+        : <>A quarter to spare over the peak would be <code>memory: {size(wanted).replace(' ', '')}</code>. Processor time goes with memory: look at durations after a change.</>
   return (
-    <section>
-      <h2>Call it</h2>
-      <label for="event">Event</label>
-      <textarea id="event" rows={4} value={event} spellcheck={false} onInput={(e) => setEvent(e.currentTarget.value)} />
-      <Action run={call}>Call</Action>
-      {result && <pre tabIndex={0} aria-label="Result">{result}</pre>}
-    </section>
+    <Card title="Memory" aside={peak > 0 && <span class="quiet">peak of the last {props.calls.length} calls</span>}>
+      <p class="big">{peak ? size(peak) : '–'} <span class="quiet">of {size(limit)}</span></p>
+      {peak > 0 && <Bar share={peak / limit} bad={wanted > limit} label={`${percent(peak / limit)} of the limit`} />}
+      <p class="quiet">{text}</p>
+    </Card>
   )
 }
 
-function Versions(props: { path: string; changed: () => void }) {
+/** Instances and calls at once, now and over time, and what isolates them. */
+function Pool(props: Of & { info: FunctionInfo; last?: Invocation; minutes: number }) {
+  const list = useData<{ instances: Instances[] }>('/v1/instances', 2000)
+  const mine = list.value?.instances.filter((i) => i.app === props.app && i.function === props.name) ?? []
+  const c = props.info.spec.concurrency
+  const { series } = useRanges([['instances', `sum(max_over_time(mayfly_instances{app="${props.app}",function="${props.name}",state="ready"}[1m]))`], ['calls at once', `sum(max_over_time(mayfly_calls_running${at(props)}[1m]))`], ['waiting', `sum(max_over_time(mayfly_calls_waiting${at(props)}[1m]))`]], props.minutes)
+  const tier = mine[0]?.isolation.name ?? props.last?.isolation
+  return (
+    <Card title="Concurrency" aside={tier ? <Tag kind={tier === 'full' ? 'good' : 'warn'} title={mine[0]?.isolation.walls.join(', ')}>isolation: {tier}</Tag> : undefined}>
+      {series && series.length > 0 && <Chart series={series} minutes={props.minutes} height={150} label="instances, calls at once and waiting calls" format={(v) => String(Math.round(v * 10) / 10)} />}
+      {mine.length === 0 ? <p class="quiet">No instance is up: the next call starts one.</p> : (
+        <div class="scroll" tabIndex={0} role="region" aria-label="Instances"><table aria-label="Instances"><thead><tr><th scope="col" class="number">Version</th>{['Ready', 'Calls', 'Idle', 'Frozen', 'Starting', 'Waiting'].map((h) => <th key={h} scope="col" class="number">{h}</th>)}</tr></thead>
+          <tbody>{mine.map((i) => <tr key={i.version}>{[i.version, i.ready, i.busy, i.idle, i.frozen, i.starting, i.waiting].map((n, k) => <td key={k} class="number">{n}</td>)}</tr>)}</tbody></table></div>
+      )}
+      <p class="quiet">At most {c?.max ?? 'the default of'} instances, {c?.per_instance ?? 1} call{(c?.per_instance ?? 1) > 1 ? 's' : ''} at once in each{c?.warm ? `, ${c.warm} kept warm` : ''}; idle ones stay {props.info.spec.keep_alive && props.info.spec.keep_alive !== 'auto' ? props.info.spec.keep_alive : 'as long as the calls of before teach'}.</p>
+      {mine[0]?.isolation.missing && <p class="quiet">Not enforced here: {Object.keys(mine[0].isolation.missing).join(', ')}. <a href="/doctor">Why</a></p>}
+    </Card>
+  )
+}
+
+function Versions(props: { path: string; live: number; changed: () => void }) {
   const list = useData<{ versions: Version[] }>(`${props.path}/versions`, 5000)
   const done = () => {
     list.reload()
@@ -100,51 +179,70 @@ function Versions(props: { path: string; changed: () => void }) {
   const to = (version: number, weight: number) => request('POST', `${props.path}/promote`, { version, weight })
   return (
     <Load from={list}>{({ versions }) => (
-      <Table label="Versions, the newest first" head={['Version', 'Calls', 'Created', 'Size', 'Message', '']}>
-        {versions.map((v) => (
-          <tr key={v.version}>
-            <td>{v.version}</td>
-            <td>{v.percent ? `${v.percent} %` : v.previous ? 'previous' : ''}</td>
-            <td title={v.created}>{ago(v.created)}</td>
-            <td class="number">{v.size}</td>
-            <td>{v.message}</td>
-            <td>{v.previous && <Action run={() => request('POST', `${props.path}/rollback`, { version: v.version })} done={done} confirm={`Go back to version ${v.version}?`}>Roll back</Action>}{v.percent !== 100 && <>
-              <Action run={() => to(v.version, 10)} done={done}>10 %</Action>
-              <Action run={() => to(v.version, 100)} done={done} confirm={`Send all calls to version ${v.version}?`}>All calls</Action>
-            </>}</td>
-          </tr>
-        ))}
-      </Table>
+      <>
+        <Table label="Versions, the newest first" head={[['Version', 'number'], 'Calls', 'Made', ['Size', 'number'], 'Bundle', 'Message', '']}>
+          {versions.map((v) => (
+            <tr key={v.version}>
+              <td class="number">{v.version}</td>
+              <td>{v.percent ? <Tag kind={v.percent === 100 ? 'good' : 'accent'}>{v.percent} %</Tag> : v.previous ? <span class="quiet">the one before</span> : ''}</td>
+              <td title={stamp(v.created)}>{ago(v.created)}</td>
+              <td class="number">{size(bytes(v.size))}</td>
+              <td><code title={v.digest}>{v.digest.slice(7, 19)}</code></td>
+              <td class="wrap">{v.message}</td>
+              <td class="does">
+                {v.previous && <Action kind="primary" run={() => request('POST', `${props.path}/rollback`, { version: v.version })} done={done} said={`Version ${v.version} has all calls`} confirm={`Send all calls back to version ${v.version}?`} label={`Roll back to version ${v.version}`}>Roll back</Action>}
+                {v.percent !== 100 && <>
+                  {!v.percent && <Action run={() => to(v.version, 10)} done={done} said={`Version ${v.version} gets 10 % of the calls`} confirm={`Send 10 % of the calls to version ${v.version}?`} label={`Send 10 % to version ${v.version}`}>10 %</Action>}
+                  <Action run={() => to(v.version, 100)} done={done} said={`Version ${v.version} has all calls`} confirm={`Send all calls to version ${v.version}? It is started once before.`} label={`Promote version ${v.version}`}>Promote</Action>
+                </>}
+              </td>
+            </tr>
+          ))}
+        </Table>
+        {versions.length > 1 && <Compare versions={versions} live={props.live} />}
+      </>
     )}</Load>
   )
 }
 
-function Pool(props: { app: string; name: string }) {
-  const list = useData<{ instances: Instances[] }>('/v1/instances', 2000)
-  const mine = list.value?.instances.filter((i) => i.app === props.app && i.function === props.name) ?? []
-  if (mine.length === 0) return <p class="quiet">No instance is up: the next call starts one.</p>
+/** The values of a specification by key, nested keys with dots. */
+function flat(x: unknown, key = '', out: Record<string, string> = {}): Record<string, string> {
+  if (x && typeof x === 'object' && !Array.isArray(x)) for (const [k, v] of Object.entries(x)) flat(v, key ? `${key}.${k}` : k, out)
+  else out[key] = typeof x === 'string' ? x : JSON.stringify(x)
+  return out
+}
+
+export function difference(a: Version, b: Version): FieldChange[] {
+  const old = { code: a.digest.slice(0, 19), ...flat(a.spec) } as Record<string, string>
+  const now = { code: b.digest.slice(0, 19), ...flat(b.spec) } as Record<string, string>
+  return [...new Set([...Object.keys(old), ...Object.keys(now)])].sort().filter((k) => old[k] !== now[k]).map((field) => ({ field, old: old[field], new: now[field] }))
+}
+
+function Compare(props: { versions: Version[]; live: number }) {
+  const numbers = props.versions.map((v) => String(v.version))
+  const b = props.versions.find((v) => String(v.version) === (param('to') || numbers[0])) ?? props.versions[0]
+  const a = props.versions.find((v) => String(v.version) === (param('from') || String(props.versions.find((v) => v.version < b.version)?.version ?? props.live))) ?? props.versions[1]
+  const changes = difference(a, b)
   return (
-    <Table label="Instances" head={['Version', 'Ready', 'Calls', 'Idle', 'Frozen', 'Starting', 'Waiting', 'Isolation']}>
-      {mine.map((i) => (
-        <tr key={i.version}>
-          <td>{i.version}</td><td class="number">{i.ready}</td><td class="number">{i.busy}</td><td class="number">{i.idle}</td>
-          <td class="number">{i.frozen}</td><td class="number">{i.starting}</td><td class="number">{i.waiting}</td><td>{i.isolation.name}</td>
-        </tr>
-      ))}
-    </Table>
+    <Card title={`From version ${a.version} to ${b.version}`} class="diff change" aside={<><Filter name="from" label="From" any="the one before" options={numbers} /><Filter name="to" label="To" any="the newest" options={numbers} /></>}>
+      {changes.length === 0 ? <p class="quiet">They are the same.</p> : <ul><Fields of={changes} /></ul>}
+    </Card>
   )
 }
 
-function Recent(props: { app: string; name: string }) {
-  const calls = useData<{ invocations: Invocation[] }>(`/v1/invocations${query({ app: props.app, function: props.name, limit: 20 })}`, 2000)
-  return <Load from={calls}>{(c) => <Invocations label="The last calls" list={[...c.invocations].reverse()} />}</Load>
-}
-
 function Spec(props: { of: FunctionInfo }) {
+  const s = props.of.spec
+  const list = (name: string, items: string[] | undefined, none: string) => <Card title={name}>{items?.length ? <ul class="plainlist">{items.map((i) => <li key={i}><code>{i}</code></li>)}</ul> : <p class="quiet">{none}</p>}</Card>
   return (
-    <details>
-      <summary>Specification</summary>
-      <pre tabIndex={0} aria-label="Specification">{JSON.stringify(props.of.spec, null, 2)}</pre>
-    </details>
+    <>
+      <div class="cards thirds">
+        {list('May touch', s.allow, 'Nothing: without allow lines a function reaches no data service.')}
+        {list('May connect to', s.egress, 'Nothing: egress is closed.')}
+        {list('Is given secrets', s.secrets, 'None.')}
+        {list('Environment', s.env && Object.entries(s.env).map(([k, v]) => `${k}=${v}`), 'Nothing beside what the platform sets.')}
+        {list('Is called by', s.on?.map((t) => Object.entries(t).map(([k, v]) => `${k}: ${typeof v === 'object' ? JSON.stringify(v) : v}`).join(', ')), 'Only those who call it by its name.')}
+      </div>
+      <Card title="As deployed"><pre tabIndex={0} aria-label="Specification">{JSON.stringify(s, null, 2)}</pre></Card>
+    </>
   )
 }

@@ -1,60 +1,69 @@
-import { useEffect, useRef } from 'preact/hooks'
-import uPlot from 'uplot'
-import { query, useData } from '../data'
-import { Filter, Load, Nothing, Page } from '../parts'
+import { useEffect, useState } from 'preact/hooks'
+import { Chart, type Matrix, named, number, rangePath, type Series } from '../chart'
+import { useData, useTick } from '../data'
+import { brief } from '../format'
+import { Filter, Filters, Load, Nothing, Page, Table } from '../parts'
 import { filter, param } from '../router'
 
-interface Matrix { data: { result: { metric: Record<string, string>; values: [number, string][] }[] } }
-
 const questions: [name: string, expr: string][] = [
-  ['Calls per second', 'sum by (function) (rate(faas_invocations_total[1m]))'],
-  ['Errors per second', 'sum by (function) (rate(faas_errors_total[1m]))'],
-  ['Cold starts per minute', 'sum by (function) (rate(faas_coldstarts_total[1m])) * 60'],
-  ['p99 seconds', 'histogram_quantile(0.99, sum by (function) (rate(faas_invoke_duration_seconds[5m])))'],
-  ['Instances', 'sum by (function, state) (mayfly_instances)'],
+  ['Calls per second', 'sum by (app, function) (rate(faas_invocations_total[1m]))'],
+  ['Errors per second', 'sum by (app, function) (rate(faas_errors_total[1m]))'],
+  ['p99 seconds', 'histogram_quantile(0.99, sum by (app, function) (rate(faas_invoke_duration_seconds[5m])))'],
+  ['Cold starts per minute', 'sum by (app, function) (rate(faas_coldstarts_total[1m])) * 60'],
+  ['Instances', 'sum by (app, function, state) (mayfly_instances)'],
+  ['Calls under way', 'sum by (app, function) (mayfly_calls_running)'],
+  ['Queue depth', 'sum by (app, queue) (mayfly_queue_depth)'],
+  ['CPU seconds per second', 'sum by (app, function) (rate(faas_cpu_usage_seconds_total[1m]))'],
+  ['Memory of the node', 'process_resident_memory_bytes'],
 ]
+const shown = 20 // series of one chart
 
 /** PromQL over the node's metrics. */
 export function Metrics() {
   const expr = param('expr') || questions[0][1]
   const minutes = Number(param('minutes') || 60)
-  const end = Math.floor(Date.now() / 10000) * 10
-  const answer = useData<Matrix>(`/api/v1/query_range${query({ query: expr, start: end - minutes * 60, end, step: Math.max(10, Math.floor((minutes * 60) / 300)) })}`)
+  useTick(10_000)
+  const answer = useData<Matrix>(rangePath(expr, minutes), 0, true)
   return (
-    <Page title="Metrics" aside={<form class="filters" onSubmit={(e) => e.preventDefault()}>
-      <Filter name="expr" label="PromQL" placeholder={expr} /><Filter name="minutes" label="Minutes" options={['15', '60', '360', '1440']} />
-    </form>}>
-      <p class="chips">{questions.map(([name, e]) => <button key={name} aria-pressed={e === expr} onClick={() => filter('expr', e)}>{name}</button>)}</p>
+    <Page title="Metrics" aside={<Filters><Filter name="minutes" label="Last" any="hour" options={[['15', '15 minutes'], ['360', '6 hours'], ['1440', 'day'], ['10080', 'week']]} /></Filters>}>
+      <Question expr={expr} />
+      <p class="chips">{questions.map(([name, e]) => <button key={name} class="chip" aria-pressed={e === expr} onClick={() => filter('expr', e)}>{name}</button>)}</p>
       <Load from={answer}>{(m) => m.data.result.length === 0
-        ? <Nothing title="No samples">Samples are taken every ten seconds, of functions that were called.</Nothing>
-        : <Chart series={m.data.result} label={expr} />}</Load>
+        ? <Nothing title="No samples" icon="metrics">Samples are taken each ten seconds, of functions that were called. A longer time or another question may have some.</Nothing>
+        : <Answer result={m.data.result} label={expr} minutes={minutes} />}</Load>
     </Page>
   )
 }
 
-const colours = ['#178a6e', '#b3541e', '#3b6fd4', '#9b3fa8', '#7a7a1c', '#c2255c', '#0b7285', '#5f3dc4']
+function Question(props: { expr: string }) {
+  const [text, setText] = useState(props.expr)
+  useEffect(() => setText(props.expr), [props.expr])
+  const names = useData<{ data: string[] }>('/api/v1/label/__name__/values')
+  return (
+    <form class="question" onSubmit={(e) => { e.preventDefault(); filter('expr', text.trim()) }}>
+      <label for="expr">PromQL</label>
+      <input id="expr" list="metrics" value={text} spellcheck={false} autocomplete="off" onInput={(e) => setText(e.currentTarget.value)} />
+      <datalist id="metrics">{names.value?.data.map((n) => <option key={n} value={n} />)}</datalist>
+      <button class="primary">Ask</button>
+    </form>
+  )
+}
 
-function Chart(props: { series: Matrix['data']['result']; label: string }) {
-  const at = useRef<HTMLDivElement>(null)
-  useEffect(() => {
-    const shown = props.series.slice(0, 20)
-    const times = [...new Set(shown.flatMap((s) => s.values.map((v) => v[0])))].sort((a, b) => a - b)
-    const columns = shown.map((s) => {
-      const by = new Map(s.values.map(([t, v]) => [t, Number(v)]))
-      return times.map((t) => by.get(t) ?? null)
-    })
-    const plot = new uPlot({
-      width: at.current!.clientWidth,
-      height: 320,
-      series: [{}, ...shown.map((s, i) => ({ label: Object.values(s.metric).join(' ') || 'value', stroke: colours[i % colours.length], width: 1.5 }))],
-      axes: [{ stroke: 'currentColor' }, { stroke: 'currentColor' }],
-    }, [times, ...columns] as uPlot.AlignedData, at.current!)
-    const resize = new ResizeObserver(() => plot.setSize({ width: at.current!.clientWidth, height: 320 }))
-    resize.observe(at.current!)
-    return () => {
-      resize.disconnect()
-      plot.destroy()
-    }
-  }, [props.series])
-  return <div ref={at} class="chart" role="img" aria-label={`Chart of ${props.label}`} />
+function Answer(props: { result: Matrix['data']['result']; label: string; minutes: number }) {
+  const last = (r: Matrix['data']['result'][0]) => number(r.values[r.values.length - 1][1]) ?? 0
+  const sorted = [...props.result].sort((a, b) => last(b) - last(a))
+  const series: Series[] = sorted.slice(0, shown).map((r) => ({ label: named(r.metric), times: r.values.map(([t]) => t), values: r.values.map(([, v]) => number(v)) }))
+  const format = (v: number) => (Math.abs(v) >= 10_000 ? brief(v) : String(Number(v.toPrecision(4))))
+  return (
+    <>
+      <div class="card"><Chart series={series} label={props.label} minutes={props.minutes} height={320} format={format} /></div>
+      {sorted.length > shown && <p class="quiet">The {shown} largest of {sorted.length} series are drawn.</p>}
+      <Table label="The last values" head={['Series', ['Value', 'number'], ['Least', 'number'], ['Most', 'number']]}>
+        {sorted.slice(0, 200).map((r) => {
+          const values = r.values.map(([, v]) => number(v)).filter((v) => v !== null)
+          return <tr key={named(r.metric)}><td>{named(r.metric)}</td><td class="number">{format(last(r))}</td><td class="number">{format(Math.min(...values))}</td><td class="number">{format(Math.max(...values))}</td></tr>
+        })}
+      </Table>
+    </>
+  )
 }

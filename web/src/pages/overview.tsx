@@ -1,61 +1,77 @@
-import { useData } from '../data'
-import { ago, duration, percent, rate } from '../format'
-import { Filter, Load, Nothing, Page, Spark, Stat, Table } from '../parts'
+import { query, useData } from '../data'
+import { brief, bytes, count, duration, percent, rate, size, span } from '../format'
+import { Filter, Filters, FunctionLink, Nothing, Page, Spark, Stat, Tag } from '../parts'
 import { param } from '../router'
-import type { FunctionInfo, NodeStatus, Summary } from '../types'
+import type { FunctionInfo, NodeStatus } from '../types'
+import { usePages, VirtualTable } from '../virtual'
+import { useApps } from './apps'
 
-/** The node at a glance, and how every function fares. */
+interface ListPage { functions: FunctionInfo[]; total: number; sum?: { calls: number; failed: number; throttled: number; cold: number; per_minute: number[] | null } }
+
+const orders: [string, string][] = [['calls', 'calls'], ['errors', 'errors'], ['p99', 'p99'], ['cold', 'cold starts'], ['name', 'name']]
+const runtimes = ['python', 'node', 'wasm', 'binary', 'http', 'container']
+
+/** The node at a glance, and how every function fares. The list is filtered, sorted and cut into pages by the node. */
 export function Overview() {
   const node = useData<NodeStatus>('/v1/node', 5000)
-  const functions = useData<{ functions: FunctionInfo[] }>('/v1/functions', 5000)
-  const stats = useData<{ functions: Summary[] }>('/v1/stats/functions?window=15m', 2000)
-  const by = new Map(stats.value?.functions.map((s) => [`${s.app}/${s.function}`, s]))
-  const sum = (of: (s: Summary) => number) => stats.value?.functions.reduce((n, s) => n + of(s), 0) ?? 0
+  const apps = useApps()
+  const [find, app, runtime, sort] = ['find', 'app', 'runtime', 'sort'].map(param)
+  const list = usePages<FunctionInfo, ListPage>(
+    (after, limit) => `/v1/functions${query({ find, app, runtime, sort: sort || 'calls', stats: true, limit, after })}`,
+    (page) => ({ rows: page.functions, total: page.total }), 3000)
+  const names = apps.value?.apps.map((a) => a.name) ?? []
+  const filtered = find || app || runtime
   return (
-    <Page title="Overview" aside={<form class="filters" onSubmit={(e) => e.preventDefault()}><Filter name="find" label="Function" placeholder="part of a name" /></form>}>
-      <Load from={node}>{(n) => (
-        <dl class="stats">
-          <Stat name="Calls, last 15 min">{sum((s) => s.calls)}</Stat>
-          <Stat name="Failed" bad={sum((s) => s.failed) > 0}>{sum((s) => s.failed)}</Stat>
-          <Stat name="Cold starts">{sum((s) => s.cold)}</Stat>
-          <Stat name="Isolation" bad={n.isolation.name !== 'full'}><a href="/doctor">{n.isolation.name}</a></Stat>
-          <Stat name="Up">{ago(n.started).replace(' ago', '')}</Stat>
-          <Stat name="Version">{n.version}</Stat>
-        </dl>
-      )}</Load>
-      <Load from={functions}>{({ functions }) => functions.length === 0
-        ? <Nothing title="No functions yet">Make an app with <code>mayfly new python DIR</code> and deploy it with <code>mayfly deploy DIR</code>.</Nothing>
-        : <Functions list={functions} by={by} />}</Load>
+    <Page title="Functions" aside={<Filters>
+      <Filter name="find" label="Find" placeholder="part of a name" />
+      {names.length > 1 && <Filter name="app" label="App" any="all" options={names.slice(0, 200)} />}
+      <Filter name="runtime" label="Runtime" any="all" options={runtimes} />
+      <Filter name="sort" label="Most" any="calls" options={orders.slice(1)} />
+    </Filters>}>
+      <Totals node={node.value} page={list.first} total={list.total} />
+      {list.error && list.total === undefined && <p role="alert" class="problem box">{list.error.message}</p>}
+      {list.total === undefined
+        ? !list.error && <div class="skeleton" aria-busy="true"><span class="hidden">Loading…</span></div>
+        : list.total === 0
+          ? filtered
+            ? <Nothing title="No such function" icon="search">Nothing that is deployed matches the filters.</Nothing>
+            : <Nothing title="No functions yet" icon="overview" code={'mayfly new python hello\nmayfly deploy hello'}>A function is a folder with code and a few lines of <code>mayfly.yaml</code>. Make one, deploy it, and it appears here.</Nothing>
+          : <VirtualTable label="Functions" total={list.total} row={list.row} look={list.look} render={cells}
+              head={['Function', 'Runtime', 'Version', 'Last 15 minutes', ['Rate', 'number'], ['Errors', 'number'], ['p50', 'number'], ['p99', 'number'], ['Cold', 'number']]} />}
     </Page>
   )
 }
 
-const shown = 200
+function Totals(props: { node?: NodeStatus; page?: ListPage; total?: number }) {
+  const sum = props.page?.sum
+  const n = props.node
+  return (
+    <dl class="stats">
+      <Stat name="Functions">{props.total === undefined ? '–' : count(props.total)}</Stat>
+      <Stat name="Calls, 15 min" note={sum?.per_minute && <Spark values={sum.per_minute} label="Calls by minute" />}>{sum ? brief(sum.calls) : '–'}</Stat>
+      <Stat name="Failed" bad={!!sum?.failed} note={sum && sum.calls > 0 ? percent(sum.failed / sum.calls) : undefined}>{sum ? brief(sum.failed) : '–'}</Stat>
+      <Stat name="Throttled" bad={!!sum?.throttled}>{sum ? brief(sum.throttled) : '–'}</Stat>
+      <Stat name="Cold starts" note={sum && sum.calls > 0 ? percent(sum.cold / sum.calls) : undefined}>{sum ? brief(sum.cold) : '–'}</Stat>
+      {n && <Stat name="Isolation" bad={n.isolation.name !== 'full'}><a href="/doctor">{n.isolation.name}</a></Stat>}
+      {n && <Stat name="Node up" note={`${n.version}, ${size(bytes(n.memory))}`}>{span((Date.now() - new Date(n.started).getTime()) / 1000)}</Stat>}
+    </dl>
+  )
+}
 
-function Functions(props: { list: FunctionInfo[]; by: Map<string, Summary> }) {
-  const order = props.list.filter((f) => `${f.app}/${f.name}`.includes(param('find'))).sort((a, b) => (props.by.get(`${b.app}/${b.name}`)?.calls ?? 0) - (props.by.get(`${a.app}/${a.name}`)?.calls ?? 0))
-  if (order.length === 0) return <Nothing title="No such function">No function's name has {param('find')} in it.</Nothing>
+function cells(f: FunctionInfo) {
+  const s = f.stats
   return (
     <>
-      <Table label="Functions, the busiest first" head={['Function', 'Runtime', 'Version', 'Calls', 'Rate', 'Errors', 'p50', 'p99', 'Cold']}>
-        {order.slice(0, shown).map((f) => {
-          const s = props.by.get(`${f.app}/${f.name}`)
-          return (
-            <tr key={f.app + f.name}>
-              <td><a href={`/functions/${f.app}/${f.name}`}>{f.app}/{f.name}</a></td>
-              <td>{f.spec.runtime}</td>
-              <td>{f.live.version}{f.live.canary ? ` + ${f.live.canary} at ${f.live.weight} %` : ''}</td>
-              <td>{s ? <Spark values={s.per_minute} label={`${s.calls} calls in the last minutes`} /> : null}</td>
-              <td class="number">{rate(s?.rate ?? 0)}</td>
-              <td class={s && s.error_rate > 0 ? 'number bad' : 'number'}>{percent(s?.error_rate ?? 0)}</td>
-              <td class="number">{s ? duration(s.p50_ns) : ''}</td>
-              <td class="number">{s ? duration(s.p99_ns) : ''}</td>
-              <td class="number">{percent(s?.cold_share ?? 0)}</td>
-            </tr>
-          )
-        })}
-      </Table>
-      {order.length > shown && <p class="quiet">{order.length - shown} more: name a part of a function's name to find it.</p>}
+      <td><FunctionLink app={f.app} name={f.name} /></td>
+      <td>{f.spec.runtime}</td>
+      <td>{f.live.version}{f.live.canary ? <> <Tag kind="accent">{f.live.canary} gets {f.live.weight} %</Tag></> : ''}</td>
+      <td>{s ? <Spark values={s.per_minute} label={`${s.calls} calls in the last minutes`} /> : <span class="quiet">no calls</span>}</td>
+      <td class="number">{s ? rate(s.rate) : ''}</td>
+      <td class={s && s.error_rate > 0 ? 'number bad' : 'number'}>{s ? percent(s.error_rate) : ''}</td>
+      <td class="number">{s ? duration(s.p50_ns) : ''}</td>
+      <td class="number">{s ? duration(s.p99_ns) : ''}</td>
+      <td class="number">{s ? percent(s.cold_share) : ''}</td>
     </>
   )
 }
+
