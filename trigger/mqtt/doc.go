@@ -2,6 +2,6 @@
 //
 // Each binding has a session of its own that the broker keeps while it is not
 // connected, and subscribes with QoS 1. A message is acknowledged when its call
-// is durable: at least once. Messages that were published with QoS 0 come at
+// is durable, in the order in which they came: at least once. Messages that were published with QoS 0 come at
 // most once, as MQTT has it.
 package mqtt

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	paho "github.com/eclipse/paho.mqtt.golang"
@@ -17,7 +18,10 @@ import (
 	"github.com/mayfly-cloud/mayfly/trigger"
 )
 
-const connectTimeout = 10 * time.Second
+const (
+	connectTimeout = 10 * time.Second
+	sideBySide     = 64 // messages that are being accepted; brokers hand out 20 by default
+)
 
 // Config of the sources. Enqueue is needed.
 type Config struct {
@@ -82,7 +86,7 @@ func (d *Driver) consume(ctx context.Context, b *trigger.Binding, l *trigger.Lin
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	s := &session{ctx: ctx, messages: make(chan paho.Message), lost: make(chan error, 1)}
+	s := &session{ctx: ctx, messages: make(chan paho.Message, sideBySide), lost: make(chan error, 1)}
 	client := paho.NewClient(s.options(b).SetUsername(user).SetPassword(password))
 	defer client.Disconnect(0)
 	defer cancel() // frees what receive waits for, before the client waits for it
@@ -103,10 +107,9 @@ func (d *Driver) consume(ctx context.Context, b *trigger.Binding, l *trigger.Lin
 		case <-late:
 			return fmt.Errorf("subscribe to %s: the broker does not answer", b.Trigger.MQTT)
 		case m := <-s.messages:
-			if err := accept(ctx, b, l, m); err != nil {
+			if err := acceptAll(ctx, b, l, s.gather(m)); err != nil {
 				return err
 			}
-			m.Ack()
 		case err := <-s.lost:
 			return err
 		case <-ctx.Done():
@@ -140,6 +143,39 @@ func wait(ctx context.Context, t paho.Token) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// gather is a message with those that are there already.
+func (s *session) gather(first paho.Message) []paho.Message {
+	all := []paho.Message{first}
+	for len(all) < sideBySide {
+		select {
+		case m := <-s.messages:
+			all = append(all, m)
+		default:
+			return all
+		}
+	}
+	return all
+}
+
+// acceptAll accepts messages side by side, since each waits for the disk, and
+// acknowledges them in the order in which they came, as MQTT has it, until one
+// that could not be accepted.
+func acceptAll(ctx context.Context, b *trigger.Binding, l *trigger.Link, all []paho.Message) error {
+	errs := make([]error, len(all))
+	var accepting sync.WaitGroup
+	for i, m := range all {
+		accepting.Go(func() { errs[i] = accept(ctx, b, l, m) })
+	}
+	accepting.Wait()
+	for i, m := range all {
+		if errs[i] != nil {
+			return errs[i]
+		}
+		m.Ack()
+	}
+	return nil
 }
 
 func accept(ctx context.Context, b *trigger.Binding, l *trigger.Link, m paho.Message) error {

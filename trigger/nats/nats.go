@@ -1,11 +1,13 @@
 package nats
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -19,6 +21,7 @@ import (
 const (
 	connectTimeout = 10 * time.Second
 	ahead          = 256              // messages that are fetched and not yet accepted
+	sideBySide     = 64               // messages that are being accepted
 	ackWait        = 10 * time.Second // what was fetched and not accepted comes again after it; ids tell what comes twice
 	again          = time.Second      // until a message that could not be accepted comes again
 )
@@ -111,7 +114,8 @@ func find(ctx context.Context, js jetstream.JetStream, subject string) (string, 
 	return "", fmt.Errorf("find the stream of %s: %w", subject, err)
 }
 
-// durable takes a stream's messages until an error.
+// durable takes a stream's messages until an error, several side by side: each
+// waits for the disk, which takes many at once.
 func (d *Driver) durable(ctx context.Context, js jetstream.JetStream, stream string, b *trigger.Binding, l *trigger.Link) error {
 	consumer, err := js.CreateOrUpdateConsumer(ctx, stream, jetstream.ConsumerConfig{
 		Durable: durableName(b), FilterSubject: b.Trigger.NATS, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxAckPending: 4 * ahead,
@@ -123,33 +127,45 @@ func (d *Driver) durable(ctx context.Context, js jetstream.JetStream, stream str
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	defer messages.Stop()
 	defer context.AfterFunc(ctx, messages.Stop)()
 	l.Up()
+	var accepting sync.WaitGroup
+	defer accepting.Wait()
+	places := make(chan struct{}, sideBySide)
 	for {
 		m, err := messages.Next()
 		if err != nil {
-			return err
+			return cmp.Or(context.Cause(ctx), err)
 		}
-		about, err := m.Metadata()
-		if err != nil {
-			return err
-		}
-		id := fmt.Sprintf("%s.%d.%d", about.Stream, about.Sequence.Stream, about.Timestamp.UnixNano())
-		event, err := encode(b, m.Subject(), id, about.Timestamp, m.Data())
-		if err != nil {
-			return err
-		}
-		if _, err := l.Accept(traced(ctx, m.Headers()), 1, m.Subject(), "nats."+b.Key()+"."+id, event); err != nil {
-			if err := m.NakWithDelay(again); err != nil {
-				return err
+		places <- struct{}{}
+		accepting.Go(func() {
+			if err := accept(ctx, b, l, m); err != nil {
+				cancel(err)
 			}
-			continue
-		}
-		if err := m.Ack(); err != nil {
-			return err
-		}
+			<-places
+		})
 	}
+}
+
+// accept accepts and acknowledges a message that a stream keeps. One that cannot
+// be accepted now comes again.
+func accept(ctx context.Context, b *trigger.Binding, l *trigger.Link, m jetstream.Msg) error {
+	about, err := m.Metadata()
+	if err != nil {
+		return err
+	}
+	id := fmt.Sprintf("%s.%d.%d", about.Stream, about.Sequence.Stream, about.Timestamp.UnixNano())
+	event, err := encode(b, m.Subject(), id, about.Timestamp, m.Data())
+	if err != nil {
+		return err
+	}
+	if _, err := l.Accept(traced(ctx, m.Headers()), 1, m.Subject(), "nats."+b.Key()+"."+id, event); err != nil {
+		return m.NakWithDelay(again)
+	}
+	return m.Ack()
 }
 
 // plain takes messages that the server does not keep, until an error or until a
