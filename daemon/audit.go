@@ -20,6 +20,15 @@ func (n *Node) openGrants() (err error) {
 	return nil
 }
 
+// transit is where the root key of secrets is, where it is not in the data
+// folder.
+func (c Config) transit() *secret.Transit {
+	if c.RootKey == "" {
+		return nil
+	}
+	return &secret.Transit{URL: c.RootKey, Token: c.RootKeyToken}
+}
+
 // accessed records the use of a secret's value.
 func (n *Node) accessed(a secret.Access) {
 	n.cfg.Log.Info("secret used", "how", a.How, "app", a.App, "secret", a.Name, "version", a.Version, "who", a.Who.Kind, "function", a.Who.Function)

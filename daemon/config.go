@@ -34,6 +34,9 @@ type Config struct {
 	Sample      time.Duration     // between two samples of each metric; default 10s. Alerts are judged each third one
 	Version     string            // of this build
 
+	RootKey      string                 // a key of an OpenBao server's transit engine that seals secrets, by URL; "": the file root.key in Data
+	RootKeyToken func() (string, error) // for that server
+
 	Log *slog.Logger
 }
 

@@ -59,7 +59,7 @@ func (p *parts) runs(name string, run func(context.Context) error) {
 // is there goes through the node.
 func (n *Node) wire(ctx context.Context) (err error) {
 	n.parts.secrets, err = secret.Open(ctx, secret.Config{
-		Index: n.engine.Index(), RootKey: n.cfg.path("root.key"), Authz: n.parts.grants, Accessed: n.accessed, Changed: n.rotated, Log: n.cfg.Log,
+		Index: n.engine.Index(), RootKey: n.cfg.path("root.key"), Transit: n.cfg.transit(), Authz: n.parts.grants, Accessed: n.accessed, Changed: n.rotated, Log: n.cfg.Log,
 	})
 	if err != nil {
 		return err

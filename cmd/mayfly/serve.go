@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ type nodeFlags struct {
 	cfg       daemon.Config
 	memory    string
 	readyFile string
+	keyToken  string
 	logLevel  string
 }
 
@@ -44,7 +46,10 @@ func (f *nodeFlags) add(cmd *cobra.Command, data string) {
 	fl.StringVar(&f.cfg.Remote, "remote-write", "", "a Prometheus remote-write URL, such as http://localhost:9090/api/v1/write, to send metrics to as well")
 	fl.StringToStringVar(&f.cfg.RemoteHead, "remote-write-header", nil, "headers for it, NAME=VALUE")
 	fl.StringVar(&f.cfg.Telemetry, "telemetry", "on", "on: keep logs, traces and metrics of calls; off: count usage only")
+	fl.StringToStringVar(&f.cfg.Keep, "keep", nil, "what is kept of logs, traces, calls and metrics, KIND=AGE/SIZE: logs=30d/10GiB (default logs=7d/2GiB, traces=3d/1GiB, calls=30d/1GiB, metrics=15d/1GiB)")
 	fl.DurationVar(&f.cfg.Sample, "sample", 10*time.Second, "time between two samples of each metric, 1s to 1m; alerts are judged each third one")
+	fl.StringVar(&f.cfg.RootKey, "root-key", "", "a key that seals secrets on an OpenBao server, https://HOST:8200/v1/transit/keys/NAME (default: the file root.key in the data folder)")
+	fl.StringVar(&f.keyToken, "root-key-token-file", "", "a file with the token for that server (default: BAO_TOKEN, else VAULT_TOKEN)")
 	fl.StringVar(&f.logLevel, "log-level", "warn", "the daemon's own log: debug, info, warn, error")
 }
 
@@ -63,10 +68,26 @@ func (f *nodeFlags) config(g *globals) (daemon.Config, error) {
 	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
 		return c, mayfly.Errorf(mayfly.Invalid, "--log-level", "%q is not a level; choose debug, info, warn or error", f.logLevel)
 	}
+	if c.RootKey == "" && f.keyToken != "" {
+		return c, mayfly.Errorf(mayfly.Invalid, "--root-key-token-file", "is for --root-key, which is not given")
+	}
+	c.RootKeyToken = f.rootKeyToken
 	c.Log = slog.New(slog.NewTextHandler(g.err, &slog.HandlerOptions{Level: level}))
 	var err error
 	c.Data, err = filepath.Abs(c.Data)
 	return c, err
+}
+
+// rootKeyToken is the token for the server that has the root key.
+func (f *nodeFlags) rootKeyToken() (string, error) {
+	if f.keyToken != "" {
+		b, err := os.ReadFile(f.keyToken)
+		return strings.TrimSpace(string(b)), err
+	}
+	if token := cmp.Or(os.Getenv("BAO_TOKEN"), os.Getenv("VAULT_TOKEN")); token != "" {
+		return token, nil
+	}
+	return "", mayfly.Errorf(mayfly.Invalid, "--root-key", "its server wants a token; give it by --root-key-token-file or BAO_TOKEN")
 }
 
 func newServeCmd(g *globals) *cobra.Command {

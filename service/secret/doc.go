@@ -3,7 +3,8 @@
 //
 // Terms:
 //
-//	root key   32 random bytes in a file of the data folder; it seals the keyset
+//	root key   32 random bytes in a file of the data folder, or a key of a transit
+//	           engine (OpenBao); it seals the keyset
 //	keyset     the Tink keyset (AES256-GCM) that seals values; kept sealed in
 //	           the engine's index
 //	version    one value of a secret, numbered from 1; sealed with the app, the

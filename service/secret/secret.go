@@ -17,7 +17,6 @@ import (
 
 	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/engine"
-	"github.com/mayfly-cloud/mayfly/identity"
 	"github.com/mayfly-cloud/mayfly/service"
 )
 
@@ -48,7 +47,8 @@ type Access struct {
 // Config says what the service is made of.
 type Config struct {
 	Index    Index
-	RootKey  string // file of the root key; made where missing
+	RootKey  string   // file of the root key; made where missing
+	Transit  *Transit // the root key is there instead; nil: in the file
 	Authz    service.Authorizer
 	Accessed func(Access)                          // told of every use from its goroutine; may be nil
 	Changed  func(app mayfly.AppName, name string) // the current value is another now; may be nil
@@ -76,12 +76,9 @@ func Open(ctx context.Context, cfg Config) (*Driver, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	root, err := identity.LoadKey(cfg.RootKey)
-	if err != nil {
-		return nil, fmt.Errorf("open secrets: %w", err)
-	}
 	d := &Driver{cfg: cfg}
-	if d.sealer, err = openKeyset(ctx, cfg.Index, root); err != nil {
+	var err error
+	if d.sealer, err = openKeyset(ctx, &d.cfg); err != nil {
 		return nil, err
 	}
 	d.redactor.values = d.plain
