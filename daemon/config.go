@@ -30,6 +30,7 @@ type Config struct {
 	OTLPHeaders map[string]string // such as an API key
 	Remote      string            // a Prometheus remote-write URL, to which metrics are sent as well; "" none
 	RemoteHead  map[string]string // headers for it
+	Keep        map[string]string // of logs, traces, calls and metrics: AGE/SIZE, such as 30d/10GiB; default what docs/observability.md says
 	Telemetry   string            // on (default), or off: no logs, traces and metrics of calls are kept; usage is counted
 	Sample      time.Duration     // between two samples of each metric; default 10s. Alerts are judged each third one
 	Version     string            // of this build
@@ -95,6 +96,9 @@ func (c Config) Validate() error {
 	}
 	if c.Telemetry != "on" && c.Telemetry != "off" {
 		bad("--telemetry", "%q is neither on nor off", c.Telemetry)
+	}
+	if _, err := keepingOf(c.Keep); err != nil {
+		bad("--keep", "%s", mayfly.MessageOf(err))
 	}
 	if c.Sample < time.Second || c.Sample > time.Minute {
 		bad("--sample", "%s is not between 1s and 1m", c.Sample)

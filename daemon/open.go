@@ -41,9 +41,13 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if n.tokens, err = identity.OpenTokens(c.Data); err != nil {
 		return err
 	}
+	keep, err := keepingOf(c.Keep)
+	if err != nil {
+		return err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		n.telemetry, err = telemetry.Open(telemetry.Config{Dir: c.path("telemetry"), Authorizer: n.parts.grants, Log: c.Log})
+		n.telemetry, err = telemetry.Open(telemetry.Config{Dir: c.path("telemetry"), Logs: keep.logs, Spans: keep.traces, Invocations: keep.calls, Authorizer: n.parts.grants, Log: c.Log})
 		return err
 	})
 	g.Go(func() (err error) {
@@ -52,7 +56,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	})
 	g.Go(func() (err error) {
 		n.metrics, err = prom.Open(prom.Config{
-			Dir: c.path("metrics"), Interval: c.Sample, Version: c.Version, Authorizer: n.parts.grants, Log: c.Log,
+			Dir: c.path("metrics"), Interval: c.Sample, Retention: keep.metrics.Age, Size: keep.metrics.Size, Version: c.Version, Authorizer: n.parts.grants, Log: c.Log,
 			Rules: func() (groups, alerts any) { return n.alerts.Prometheus() },
 		})
 		return err

@@ -40,7 +40,7 @@ func faultsManifest(day time.Duration, budget float64) string {
 	var b strings.Builder
 	b.WriteString("app: shop\nqueues: {jobs: {}}\nfunctions:\n")
 	for name, more := range map[string]string{
-		"pay": "concurrency: {max: 8}", "ship": "concurrency: {max: 8}", "narrow": "concurrency: {max: 1, queue: 1}", "work": "on: [{queue: jobs}]", "burn": "memory: 2GiB",
+		"pay": "concurrency: {max: 8}", "ship": "concurrency: {max: 8}", "narrow": "concurrency: {max: 1, queue: 1}", "work": "on: [{queue: jobs}]", "burn": "memory: 8GiB",
 	} {
 		fmt.Fprintf(&b, "  %s: {runtime: python, source: ./code, handler: app.handler, %s}\n", name, more)
 	}
@@ -57,7 +57,7 @@ func faultsManifest(day time.Duration, budget float64) string {
 // is over. Before, a day of ordinary traffic tells nobody anything.
 func TestSeededFaults(t *testing.T) {
 	needs(t, "python3")
-	day, long := 48*time.Minute, os.Getenv(alertDay)
+	day, budget, long := 48*time.Minute, 0.002, os.Getenv(alertDay)
 	if long == "" && testing.Short() {
 		t.Skip("takes more than a minute")
 	}
@@ -66,8 +66,9 @@ func TestSeededFaults(t *testing.T) {
 		if day, err = time.ParseDuration(long); err != nil || day < 15*time.Minute {
 			t.Fatalf("%s is %q; give a time of at least 15m, in which three samples fit into five minutes", alertDay, long)
 		}
+		budget = 0.05 * day.Minutes() / 24 // a third of it is spent by the day
 	}
-	dir := app(t, map[string]string{"mayfly.yaml": faultsManifest(day, 0.002), "code/app.py": faultsCode})
+	dir := app(t, map[string]string{"mayfly.yaml": faultsManifest(day, budget), "code/app.py": faultsCode})
 	n := start(t, t.TempDir(), "dev", dir, "--sample", "1s")
 	told := &told{}
 	for _, args := range [][]string{
@@ -170,7 +171,10 @@ func (f *traffic) at(i int, since time.Duration) (calls []someCall) {
 		calls = append(calls, someCall{"pay", fmt.Sprintf(`{"ms":%d,"fail":%t}`, ms, i%100 == 99 && j == 0)})
 	}
 	if f.failing.Load() {
-		calls = append(calls, someCall{"pay", `{"fail":true}`}, someCall{"pay", `{"fail":true}`}, someCall{"burn", `{"ms":200}`}, someCall{"burn", `{"ms":200}`})
+		calls = append(calls, someCall{"pay", `{"fail":true}`}, someCall{"pay", `{"fail":true}`}, someCall{"pay", `{"fail":true}`})
+		for range 4 {
+			calls = append(calls, someCall{"burn", `{"ms":250}`})
+		}
 		for range 8 {
 			calls = append(calls, someCall{"narrow", `{"ms":50}`})
 		}
@@ -181,7 +185,7 @@ func (f *traffic) at(i int, since time.Duration) (calls []someCall) {
 	for range 2 {
 		calls = append(calls, someCall{"ship", fmt.Sprintf(`{"ms":%d}`, ms)})
 	}
-	return append(calls, someCall{"narrow", "{}"})
+	return append(calls, someCall{"narrow", `{"ms":50}`})
 }
 
 func (f *traffic) call(c someCall) {
