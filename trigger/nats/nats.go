@@ -168,8 +168,8 @@ func accept(ctx context.Context, b *trigger.Binding, l *trigger.Link, m jetstrea
 	return m.Ack()
 }
 
-// plain takes messages that the server does not keep, until an error or until a
-// stream does.
+// plain takes messages that the server does not keep, several side by side, until
+// an error or until a stream does.
 func (d *Driver) plain(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, b *trigger.Binding, l *trigger.Link) (stream string, err error) {
 	sub, err := nc.QueueSubscribeSync(b.Trigger.NATS, group(b))
 	if err != nil {
@@ -179,6 +179,12 @@ func (d *Driver) plain(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 		return "", fmt.Errorf("subscribe to %s: %w", b.Trigger.NATS, err)
 	}
 	l.Up()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(ctx, nc.Close)()
+	var accepting sync.WaitGroup
+	defer accepting.Wait()
+	places := make(chan struct{}, sideBySide)
 	looked := time.Now()
 	for {
 		if waiting, _, _ := sub.Pending(); waiting == 0 && time.Since(looked) > d.lookAgain {
@@ -188,20 +194,34 @@ func (d *Driver) plain(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 			looked = time.Now()
 		}
 		m, err := sub.NextMsg(d.lookAgain)
-		if errors.Is(err, nats.ErrTimeout) {
+		switch {
+		case errors.Is(err, nats.ErrTimeout):
 			continue
-		} else if err != nil {
-			return "", err
+		case errors.Is(err, nats.ErrSlowConsumer):
+			dropped, _ := sub.Dropped()
+			d.cfg.Log.Error("messages come faster than they are accepted, and no stream keeps them: some are lost", "binding", b.String(), "lost", dropped)
+			continue
+		case err != nil:
+			return "", cmp.Or(context.Cause(ctx), err)
 		}
-		event, err := encode(b, m.Subject, "", time.Now(), m.Data)
-		if err != nil {
-			return "", err
-		}
-		// The server has no copy: what cannot be accepted now is kept here.
-		if _, err := l.Hold(traced(ctx, m.Header), 1, m.Subject, "", event); err != nil {
-			return "", err
-		}
+		places <- struct{}{}
+		accepting.Go(func() {
+			if err := hold(ctx, b, l, m); err != nil {
+				cancel(err)
+			}
+			<-places
+		})
 	}
+}
+
+// hold keeps a message that the server has no copy of until it is accepted.
+func hold(ctx context.Context, b *trigger.Binding, l *trigger.Link, m *nats.Msg) error {
+	event, err := encode(b, m.Subject, "", time.Now(), m.Data)
+	if err != nil {
+		return err
+	}
+	_, err = l.Hold(traced(ctx, m.Header), 1, m.Subject, "", event)
+	return err
 }
 
 // traced is ctx with the trace that a message came with.
