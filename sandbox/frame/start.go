@@ -3,7 +3,6 @@ package frame
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -33,6 +32,7 @@ type Starter struct {
 	Launch  Launch
 	Command func(spec *sandbox.Spec) process.Command // spec is nil for an anonymous worker
 	Engine  string                                   // AWS_EXECUTION_ENV
+	Dir     string                                   // of the runtime's own code inside the cell; "" where it has none
 	Stock   *Stock[*Worker]                          // nil: always afresh
 	Log     *slog.Logger
 }
@@ -109,39 +109,21 @@ func Assignment(spec *sandbox.Spec) process.Assignment {
 
 // Order is what w is told to become.
 func (s *Starter) Order(w *Worker, spec *sandbox.Spec) Order {
-	group := "/mayfly/" + string(spec.App) + "/" + string(spec.Function)
 	return Order{
 		Handler: spec.Handler, Root: w.prog.Path(process.TaskDir), PerInstance: max(1, spec.PerInstance),
 		Function: string(spec.Function), Version: strconv.Itoa(spec.Version), MemoryMB: int64(spec.Memory / mayfly.MiB),
-		LogGroup: group, LogStream: w.id, Timeout: spec.Timeout.Milliseconds(),
-		Env: s.environment(w, spec, group),
+		LogGroup: spec.LogGroup(), LogStream: w.id, Timeout: spec.Timeout.Milliseconds(),
+		Env: s.environment(w, spec),
 	}
 }
 
-// environment is Lambda's, with the manifest's and Mayfly's own. What Lambda
-// reserves cannot be set by a manifest.
-func (s *Starter) environment(w *Worker, spec *sandbox.Spec, group string) map[string]string {
-	env := map[string]string{
-		"TZ": ":UTC", "LANG": "C.UTF-8",
-		"AWS_REGION": "local", "AWS_DEFAULT_REGION": "local",
-		"AWS_ACCESS_KEY_ID": "mayfly", "AWS_SECRET_ACCESS_KEY": "mayfly", // SDKs refuse to start without; the listener tells who calls
+// environment is every runtime's, with what Lambda says of an interpreter's.
+func (s *Starter) environment(w *Worker, spec *sandbox.Spec) map[string]string {
+	env := spec.Environ(w.id, w.prog.Path(process.TaskDir), nil)
+	env["AWS_EXECUTION_ENV"], env["_HANDLER"] = s.Engine, spec.Handler
+	if s.Dir != "" {
+		env["LAMBDA_RUNTIME_DIR"] = w.prog.Path(s.Dir)
 	}
-	maps.Copy(env, spec.Env)
-	maps.Copy(env, map[string]string{
-		"AWS_LAMBDA_FUNCTION_NAME":        string(spec.Function),
-		"AWS_LAMBDA_FUNCTION_VERSION":     strconv.Itoa(spec.Version),
-		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": strconv.FormatInt(int64(spec.Memory/mayfly.MiB), 10),
-		"AWS_LAMBDA_LOG_GROUP_NAME":       group,
-		"AWS_LAMBDA_LOG_STREAM_NAME":      w.id,
-		"AWS_LAMBDA_INITIALIZATION_TYPE":  "on-demand",
-		"AWS_EXECUTION_ENV":               s.Engine,
-		"LAMBDA_TASK_ROOT":                w.prog.Path(process.TaskDir),
-		"_HANDLER":                        spec.Handler,
-		"MAYFLY_APP":                      string(spec.App),
-		"MAYFLY_FUNCTION":                 string(spec.Function),
-		"MAYFLY_VERSION":                  strconv.Itoa(spec.Version),
-		"MAYFLY_INSTANCE":                 w.id,
-	})
 	return env
 }
 

@@ -132,7 +132,7 @@ func TestHandlers(t *testing.T) {
 		"default exports":   {"app.handler", map[string]string{"app.mjs": "export default { handler: async (e) => [e, 'd'] }"}, "1", `[1,"d"]`},
 		"index":             {"src.handler", map[string]string{"src/index.js": "exports.handler = async () => 'i'"}, "1", `"i"`},
 		"node_modules":      {"app.handler", map[string]string{"app.js": "exports.handler = async () => require('dep')", "node_modules/dep/index.js": "module.exports = 'vendored'"}, "1", `"vendored"`},
-		"task root":         {"app.handler", map[string]string{"app.js": "exports.handler = async () => require('fs').readFileSync('data.txt', 'utf8') + (process.env.LAMBDA_TASK_ROOT === process.cwd())", "data.txt": "d"}, "1", `"dtrue"`},
+		"task root":         {"app.handler", map[string]string{"app.js": "exports.handler = async () => require('fs').readFileSync('data.txt', 'utf8') + (process.env.LAMBDA_TASK_ROOT === process.cwd() && require('fs').existsSync(process.env.LAMBDA_RUNTIME_DIR))", "data.txt": "d"}, "1", `"dtrue"`},
 		"unicode":           {"app.handler", map[string]string{"app.js": "exports.handler = async (e) => e"}, `"ä🦋\u0000"`, `"ä🦋\u0000"`},
 		"thenable":          {"app.handler", map[string]string{"app.js": "exports.handler = () => ({ then(f) { f(5) } })"}, `1`, `5`},
 		"stream":            {"app.handler", map[string]string{"app.mjs": "export const handler = awslambda.streamifyResponse(async (e, out) => { out.setContentType('text/x'); out.write('a'); out.end('b') })"}, `1`, `ab`},

@@ -86,6 +86,7 @@ func (d *Driver) newStarter(p *interpreter, files string) *frame.Starter {
 		Launch: func(ctx context.Context, cmd process.Command) (frame.Program, error) {
 			return d.cfg.Launcher.Start(ctx, cmd)
 		},
+		Dir:    insideDir,
 		Engine: "AWS_Lambda_python" + p.name(),
 		Log:    d.cfg.Log,
 		Command: func(spec *sandbox.Spec) process.Command {

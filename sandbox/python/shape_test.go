@@ -130,7 +130,7 @@ func TestHandlers(t *testing.T) {
 		"surrogate":       {"app.handler", map[string]string{"app.py": "def handler(e, c): return '\\ud800'\n"}, "1", `"\ud800"`},
 		"unicode":         {"app.handler", map[string]string{"app.py": "def handler(e, c): return e\n"}, `"\u00e4🦋"`, `"ä🦋"`},
 		"spaces":          {"app.handler", map[string]string{"app.py": "def handler(e, c): return e\n"}, " [ 1 ]\n", `[1]`},
-		"task root":       {"app.handler", map[string]string{"app.py": "import os\ndef handler(e, c): return open('data.txt').read() + str(os.environ['LAMBDA_TASK_ROOT'] == os.getcwd())\n", "data.txt": "d"}, "1", `"dTrue"`},
+		"task root":       {"app.handler", map[string]string{"app.py": "import os\ndef handler(e, c): return open('data.txt').read() + str(os.environ['LAMBDA_TASK_ROOT'] == os.getcwd() and os.path.isdir(os.environ['LAMBDA_RUNTIME_DIR']))\n", "data.txt": "d"}, "1", `"dTrue"`},
 		"generator":       {"app.handler", map[string]string{"app.py": "def handler(e, c):\n    for i in range(3): yield {'i': i}\n"}, "1", "{\"i\":0}\n{\"i\":1}\n{\"i\":2}\n"},
 		"empty generator": {"app.handler", map[string]string{"app.py": "def handler(e, c):\n    return\n    yield\n"}, "1", ""},
 		"async generator": {"app.handler", map[string]string{"app.py": "async def handler(e, c):\n    yield 'a'\n    yield b'b'\n"}, "1", "ab"},

@@ -48,13 +48,13 @@ func main() {
 	case "deaf":
 		time.Sleep(time.Hour)
 	}
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, syscall.SIGTERM) // before it listens, for then it may be stopped
 	l, err := net.Listen("tcp", ":"+os.Getenv("PORT"))
 	if err != nil {
 		log.Fatal(err)
 	}
 	server := &http.Server{Handler: handlers[mode]}
-	ended := make(chan os.Signal, 1)
-	signal.Notify(ended, syscall.SIGTERM)
 	go func() {
 		<-ended
 		fmt.Println("bye")
