@@ -2,6 +2,7 @@ package bucket
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -25,12 +26,12 @@ func (d *Driver) PublicHandler() http.Handler {
 		path, ok := strings.CutPrefix(r.URL.Path, PublicPath)
 		part := strings.SplitN(path, "/", 3)
 		if !ok || len(part) < 3 || part[2] == "" {
-			http.NotFound(w, r)
+			refuse(w, notPublic())
 			return
 		}
 		s := d.spec(mayfly.AppName(part[0]), part[1])
 		if s == nil || !s.public || checkKey(&part[2]) != nil {
-			http.NotFound(w, r)
+			refuse(w, notPublic())
 			return
 		}
 		allowOrigin(w, r, s.cors)
@@ -41,9 +42,27 @@ func (d *Driver) PublicHandler() http.Handler {
 			w.WriteHeader(http.StatusNoContent)
 		default:
 			w.Header().Set("Allow", "GET, HEAD, OPTIONS")
-			http.Error(w, "a public bucket is read only; write through the S3 API", http.StatusMethodNotAllowed)
+			p := mayfly.ProblemOf(mayfly.Errorf(mayfly.Invalid, "", "a public bucket is read only; write through the S3 API"), false)
+			p.Status, p.Title = http.StatusMethodNotAllowed, http.StatusText(http.StatusMethodNotAllowed)
+			writeProblem(w, p)
 		}
 	})
+}
+
+// notPublic tells a stranger nothing about what there is.
+func notPublic() error {
+	return mayfly.Errorf(mayfly.NotFound, "", "there is no public object of this name")
+}
+
+func refuse(w http.ResponseWriter, err error) { writeProblem(w, mayfly.ProblemOf(err, false)) }
+
+// writeProblem answers as RFC 9457 has it; a cache is not to keep it.
+func writeProblem(w http.ResponseWriter, p mayfly.Problem) {
+	h := w.Header()
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(p.Status)
+	_ = json.NewEncoder(w).Encode(p)
 }
 
 func allowOrigin(w http.ResponseWriter, r *http.Request, c *mayfly.CORS) {
@@ -67,8 +86,13 @@ func allowOrigin(w http.ResponseWriter, r *http.Request, c *mayfly.CORS) {
 
 func (d *Driver) servePublic(w http.ResponseWriter, r *http.Request, s *spec, key string) {
 	head, err := s.files.HeadObject(r.Context(), &s3.HeadObjectInput{Bucket: &s.folder, Key: &key})
-	if err != nil || strings.HasSuffix(key, "/") {
-		http.NotFound(w, r)
+	switch code := errorCode(err); {
+	case code == "InternalError":
+		d.cfg.Log.Warn("a public object cannot be read", "app", s.app, "bucket", s.name, "error", err)
+		refuse(w, mayfly.Errorf(mayfly.Unavailable, "", "the object cannot be read now"))
+		return
+	case code != "" || strings.HasSuffix(key, "/"):
+		refuse(w, notPublic())
 		return
 	}
 	h := w.Header()

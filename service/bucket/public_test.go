@@ -70,6 +70,20 @@ func TestPublicBuckets(t *testing.T) {
 	}
 }
 
+// TestPublicErrorsAreProblems reads what a client gets where there is nothing.
+func TestPublicErrorsAreProblems(t *testing.T) {
+	n := start(t, t.TempDir())
+	for path, status := range map[string]int{"GET /_bucket/photos/thumbs/none": 404, "GET /_bucket/photos/uploads/a": 404, "PUT /_bucket/photos/thumbs/a": 405} {
+		method, target, _ := strings.Cut(path, " ")
+		w := httptest.NewRecorder()
+		n.PublicHandler().ServeHTTP(w, httptest.NewRequest(method, target, nil))
+		var p mayfly.Problem
+		if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || w.Code != status || p.Status != status || p.Detail == "" || w.Header().Get("Content-Type") != "application/problem+json" {
+			t.Errorf("%s: %d %v %s", path, w.Code, w.Header(), w.Body)
+		}
+	}
+}
+
 func TestAPI(t *testing.T) {
 	n := start(t, t.TempDir())
 	huma.NewError = func(status int, msg string, errs ...error) huma.StatusError {
