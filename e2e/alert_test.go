@@ -40,6 +40,7 @@ def handler(event, context):
 // that is told too, and calls are refused.
 func TestAlerts(t *testing.T) {
 	needs(t, "python3")
+	t.Parallel() // it mostly waits
 	dir := app(t, map[string]string{"mayfly.yaml": alertManifest, "pay/app.py": alertCode})
 	n := start(t, t.TempDir(), "dev", dir, "--sample", "1s")
 	told := &told{}

@@ -57,6 +57,7 @@ func faultsManifest(day time.Duration, budget float64) string {
 // is over. Before, a day of ordinary traffic tells nobody anything.
 func TestSeededFaults(t *testing.T) {
 	needs(t, "python3")
+	t.Parallel() // it mostly waits
 	day, budget, long := 48*time.Minute, 0.002, os.Getenv(alertDay)
 	if long == "" && testing.Short() {
 		t.Skip("takes more than a minute")

@@ -126,8 +126,8 @@ func (p *sampler) take(now time.Time) []mayfly.Span {
 	}
 	p.decide(p.held[:n])
 	p.held = append(p.held[:0], p.held[n:]...)
-	if now.Sub(p.second) > 2*time.Second && p.count == 0 {
-		p.setShare(1)
+	if p.share < 1 && now.Sub(p.second) > 2*time.Second {
+		p.measure(0, now) // nothing came that would have
 	}
 	ready := p.ready
 	p.ready = nil

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -79,6 +80,30 @@ func TestSamplerKeepsWhatMatters(t *testing.T) {
 	}
 	if now = now.Add(time.Hour); len(p.take(now)) != 0 || p.shareNow() != 1 || p.news() != "all spans are kept again" {
 		t.Errorf("share %v after a rest", p.shareNow())
+	}
+}
+
+// After a burst the share goes back to all, also where no span comes that would
+// be counted, and that is said.
+func TestSamplerRestsAfterABurst(t *testing.T) {
+	p := newSampler(Config{SpansPerSecond: 10}.WithDefaults())
+	now := time.Unix(1e9, 0)
+	for range 3 {
+		now = now.Add(300 * time.Millisecond)
+		p.add(make([]mayfly.Span, 100), now)
+		p.take(now)
+	}
+	if text := p.news(); p.shareNow() >= 1 || !strings.Contains(text, "more than 10 spans/s") {
+		t.Errorf("in the burst: share %v, %q", p.shareNow(), text)
+	}
+	said := ""
+	for range 120 {
+		now = now.Add(50 * time.Millisecond)
+		p.take(now)
+		said += p.news()
+	}
+	if p.shareNow() != 1 || said == "" || !strings.HasSuffix(said, "all spans are kept again") || p.holding() {
+		t.Errorf("six seconds later: share %v, %q", p.shareNow(), said)
 	}
 }
 
