@@ -12,7 +12,6 @@ import (
 
 	"github.com/benbjohnson/litestream"
 	"github.com/benbjohnson/litestream/file"
-	"github.com/benbjohnson/litestream/s3"
 	"modernc.org/sqlite"
 
 	"github.com/mayfly-cloud/mayfly"
@@ -21,12 +20,6 @@ import (
 // DefaultKeep is for how long the copies of a database reach back where a
 // manifest does not say.
 const DefaultKeep = 7 * 24 * time.Hour
-
-// Bucket is where an app's bucket is reached by S3.
-type Bucket struct {
-	Endpoint, Region, Name string
-	KeyID, Secret          string
-}
 
 // copies are the point-in-time copies of an SQLite database, which litestream
 // makes: each second what was committed, once a day all of it.
@@ -81,11 +74,7 @@ func (d *Driver) newCopies(app mayfly.AppName, name string, spec *mayfly.Databas
 		if d.cfg.Buckets == nil {
 			return nil, mayfly.Errorf(mayfly.Invalid, "copy database", "this node has no buckets; write the absolute path of a folder")
 		}
-		b := d.cfg.Buckets(app, bucket)
-		client := s3.NewReplicaClient()
-		client.Endpoint, client.Region, client.Bucket, client.Path = b.Endpoint, b.Region, b.Name, "databases/"+name
-		client.AccessKeyID, client.SecretAccessKey, client.ForcePathStyle = b.KeyID, b.Secret, true
-		c.db.Replica = litestream.NewReplicaWithClient(c.db, client)
+		c.db.Replica = litestream.NewReplicaWithClient(c.db, newBucketClient(d.cfg.Buckets(app, bucket), "databases/"+name))
 	} else {
 		client := file.NewReplicaClient(filepath.Join(spec.Copies, string(app), name))
 		c.db.Replica = litestream.NewReplicaWithClient(c.db, client)

@@ -4,15 +4,19 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/identity"
+	"github.com/mayfly-cloud/mayfly/service/bucket"
 )
 
 func copied(folder string) *mayfly.Manifest {
@@ -139,6 +143,54 @@ func TestCopies(t *testing.T) {
 			t.Errorf("copied on: %s", got)
 		}
 	})
+}
+
+// TestCopiesInABucket copies to a real S3 service.
+func TestCopiesInABucket(t *testing.T) {
+	m := copied("bucket/b")
+	m.Buckets = map[string]*mayfly.Bucket{"b": {}}
+	authz := identity.NewAuthorizer(nil)
+	if err := authz.Apply([]*mayfly.Manifest{m}); err != nil {
+		t.Fatal(err)
+	}
+	objects, err := bucket.Open(bucket.Config{Dir: t.TempDir(), Authz: authz})
+	if err != nil {
+		t.Skipf("buckets cannot be opened here: %v", err)
+	}
+	if err := objects.Apply(t.Context(), []*mayfly.Manifest{m}); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var loops sync.WaitGroup
+	loops.Go(func() { _ = objects.Run(ctx) })
+	loops.Go(func() { objects.ServePublic(l) })
+	t.Cleanup(func() { cancel(); _ = objects.Close(); _ = l.Close(); loops.Wait() })
+	inBuckets := func(c *Config) {
+		c.Buckets = func(app mayfly.AppName, name string) Bucket {
+			key := objects.Admin()
+			return Bucket{"http://" + l.Addr().String(), bucket.Region, string(app) + "." + name, key.Access, key.Secret}
+		}
+	}
+	first := started(t, m, inBuckets)
+	write(t, first, "insert into t values (1, 'a')")
+	at := moment(t, first)
+	write(t, first, "update t set v = 'b'")
+	_ = moment(t, first)
+	if err := first.database("a", "main").restore(t.Context(), at); err != nil {
+		t.Fatal(err)
+	}
+	if got := rowsOf(t, first); got != "[[1 a]]" {
+		t.Errorf("restored: %s", got)
+	}
+	_ = moment(t, first)
+	_ = first.Close()
+	if got := rowsOf(t, started(t, m, inBuckets)); got != "[[1 a]]" {
+		t.Errorf("revived: %s", got)
+	}
 }
 
 func fileOf(t *testing.T, base string, at time.Time) {
