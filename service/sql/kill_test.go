@@ -1,19 +1,14 @@
 package sql
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"os"
-	"os/exec"
 	"sync"
 	"testing"
 
 	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/service/servicetest"
 )
-
-const childVariable = "MAYFLY_TEST_SQL_CHILD"
 
 func killApp() *mayfly.Manifest {
 	m := app(map[string]string{"1.sql": "create table t (id text primary key)"})
@@ -25,30 +20,8 @@ func killApp() *mayfly.Manifest {
 // row that was acknowledged, and in the change log exactly the rows that are
 // there.
 func TestKilledWriter(t *testing.T) {
-	if dir := os.Getenv(childVariable); dir != "" {
-		writeForEver(dir)
-		return
-	}
-	dir := t.TempDir()
 	var acknowledged []string
-	for round := range 5 {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestKilledWriter$")
-		cmd.Env = append(os.Environ(), childVariable+"="+dir, fmt.Sprint("ROUND=", round))
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cmd.Stderr = os.Stderr
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		lines := bufio.NewScanner(out)
-		for n := 50 + rand.IntN(200); n > 0 && lines.Scan(); n-- {
-			acknowledged = append(acknowledged, lines.Text())
-		}
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	}
+	dir := servicetest.Kill(t, 50, 250, writeForEver, func(line string) { acknowledged = append(acknowledged, line) }, nil)
 	if len(acknowledged) < 100 {
 		t.Fatalf("%d writes", len(acknowledged))
 	}
@@ -82,17 +55,11 @@ func TestKilledWriter(t *testing.T) {
 
 // writeForEver inserts rows, by themselves and in transactions, and says each
 // that was acknowledged.
-func writeForEver(dir string) {
-	fail := func(err error) {
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-	}
+func writeForEver(dir, round string) {
 	d := New(Config{Dir: dir})
-	fail(d.Apply(context.Background(), []*mayfly.Manifest{killApp()}))
+	servicetest.Must(d.Apply(context.Background(), []*mayfly.Manifest{killApp()}))
 	db, err := d.must("a", "main")
-	fail(err)
+	servicetest.Must(err)
 	var said sync.Mutex
 	for worker := range 3 {
 		go func() {
@@ -100,10 +67,10 @@ func writeForEver(dir string) {
 			st.mu.Lock()
 			run := func(text string) {
 				_, err := st.execute(context.Background(), &Statement{SQL: text})
-				fail(err)
+				servicetest.Must(err)
 			}
 			for i := 0; ; i += 3 {
-				id := func(n int) string { return fmt.Sprintf("%s-%d-%d", os.Getenv("ROUND"), worker, i+n) }
+				id := func(n int) string { return fmt.Sprintf("%s-%d-%d", round, worker, i+n) }
 				insert := func(n int) { run("insert into t values ('" + id(n) + "')") }
 				insert(0)
 				said.Lock()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/mayfly-cloud/mayfly"
@@ -15,18 +14,13 @@ import (
 )
 
 // Driver matches changes with bindings. It is safe for concurrent use.
-type Driver struct {
-	enqueue  trigger.Enqueue
-	bindings atomic.Pointer[map[string][]trigger.Binding] // by "app/bucket"
-}
+type Driver struct{ *trigger.Changes }
 
 var _ trigger.Driver = (*Driver)(nil)
 
 // New makes a Driver without bindings.
 func New(enqueue trigger.Enqueue) *Driver {
-	d := &Driver{enqueue: enqueue}
-	d.bindings.Store(&map[string][]trigger.Binding{})
-	return d
+	return &Driver{trigger.NewChanges(enqueue, func(t *mayfly.Trigger) string { return t.Bucket })}
 }
 
 // Kind is the trigger's kind.
@@ -49,41 +43,10 @@ func (d *Driver) Check(m *mayfly.Manifest, fn mayfly.FunctionName, t *mayfly.Tri
 // prefixes are S3's names of the manifest's events.
 var prefixes = map[string]string{"created": "ObjectCreated:", "removed": "ObjectRemoved:"}
 
-// Apply replaces the bindings.
-func (d *Driver) Apply(_ context.Context, all []trigger.Binding) error {
-	next := map[string][]trigger.Binding{}
-	for _, b := range all {
-		key := string(b.App) + "/" + b.Trigger.Bucket
-		next[key] = append(next[key], b)
-	}
-	d.bindings.Store(&next)
-	return nil
-}
-
-// Run waits for the end: the service drives Deliver.
-func (d *Driver) Run(ctx context.Context) error {
-	<-ctx.Done()
-	return nil
-}
-
 // Deliver enqueues a call for each binding that wants the change. An error means
 // that the same change must be delivered again.
 func (d *Driver) Deliver(ctx context.Context, c service.ObjectChange) error {
-	bindings := (*d.bindings.Load())[string(c.App)+"/"+c.Bucket]
-	var event []byte
-	for i := range bindings {
-		b := &bindings[i]
-		if !wants(&b.Trigger, &c) {
-			continue
-		}
-		if event == nil {
-			event = encode(&c)
-		}
-		if err := d.enqueue(ctx, b, c.ID+"-"+b.Key(), event); err != nil {
-			return fmt.Errorf("call %s for an object of bucket %s: %w", b, c.Bucket, err)
-		}
-	}
-	return nil
+	return d.Tell(ctx, c.App, c.Bucket, c.ID, func(t *mayfly.Trigger) bool { return wants(t, &c) }, func() []byte { return encode(&c) })
 }
 
 // wants matches a change with a trigger; without events it is for both.

@@ -8,7 +8,6 @@ import (
 	"mime"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/mayfly-cloud/mayfly"
@@ -17,18 +16,13 @@ import (
 )
 
 // Driver matches changes with bindings. It is safe for concurrent use.
-type Driver struct {
-	enqueue  trigger.Enqueue
-	bindings atomic.Pointer[map[string][]trigger.Binding] // by "app/store"
-}
+type Driver struct{ *trigger.Changes }
 
 var _ trigger.Driver = (*Driver)(nil)
 
 // New makes a Driver without bindings.
 func New(enqueue trigger.Enqueue) *Driver {
-	d := &Driver{enqueue: enqueue}
-	d.bindings.Store(&map[string][]trigger.Binding{})
-	return d
+	return &Driver{trigger.NewChanges(enqueue, func(t *mayfly.Trigger) string { return t.KV })}
 }
 
 // Kind is the trigger's kind.
@@ -48,41 +42,10 @@ func (d *Driver) Check(m *mayfly.Manifest, fn mayfly.FunctionName, t *mayfly.Tri
 	return nil
 }
 
-// Apply replaces the bindings.
-func (d *Driver) Apply(_ context.Context, all []trigger.Binding) error {
-	next := map[string][]trigger.Binding{}
-	for _, b := range all {
-		key := string(b.App) + "/" + b.Trigger.KV
-		next[key] = append(next[key], b)
-	}
-	d.bindings.Store(&next)
-	return nil
-}
-
-// Run waits for the end: the service drives Deliver.
-func (d *Driver) Run(ctx context.Context) error {
-	<-ctx.Done()
-	return nil
-}
-
 // Deliver enqueues a call for each binding that wants the change. An error means
 // that the same change must be delivered again.
 func (d *Driver) Deliver(ctx context.Context, c service.KVChange) error {
-	bindings := (*d.bindings.Load())[string(c.App)+"/"+c.Store]
-	var event []byte
-	for i := range bindings {
-		b := &bindings[i]
-		if !wants(&b.Trigger, &c) {
-			continue
-		}
-		if event == nil {
-			event = encode(&c)
-		}
-		if err := d.enqueue(ctx, b, c.ID+"-"+b.Key(), event); err != nil {
-			return fmt.Errorf("call %s for a change of store %s: %w", b, c.Store, err)
-		}
-	}
-	return nil
+	return d.Tell(ctx, c.App, c.Store, c.ID, func(t *mayfly.Trigger) bool { return wants(t, &c) }, func() []byte { return encode(&c) })
 }
 
 func wants(t *mayfly.Trigger, c *service.KVChange) bool {
