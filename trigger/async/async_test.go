@@ -255,20 +255,23 @@ func TestSlowFunctionHoldsItselfOnly(t *testing.T) {
 // old where it waits.
 func TestWaitsForCapacity(t *testing.T) {
 	release := make(chan struct{})
-	one := &mayfly.Function{Concurrency: mayfly.Concurrency{Max: 1}, Retry: &mayfly.Retry{MaxAge: mayfly.Duration(50 * time.Millisecond)}}
+	one := &mayfly.Function{Concurrency: mayfly.Concurrency{Max: 1}}
 	r := start(t, t.TempDir(), functions{"f": one}, func(context.Context, *trigger.Call) ([]byte, error) {
 		<-release
 		return nil, nil
 	})
 	first := r.enqueue(t, "f", `1`)
 	r.await(t, first, Running)
-	second := r.enqueue(t, "f", `2`)
-	time.Sleep(60 * time.Millisecond) // older than it may be
+	second, err := r.Enqueue(context.Background(), &Request{App: "app", Function: "f", Event: []byte(`2`), Trigger: mayfly.TriggerDirect, MaxAge: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * time.Millisecond) // older than it may be
 	r.await(t, second, Waiting)
 	close(release)
 	r.await(t, first, Succeeded)
 	letter, err := r.dead.Get(context.Background(), r.await(t, second, Dead).DeadLetter)
-	if err != nil || letter.Reason != event.DeadExpired || letter.Attempts != 0 || letter.Error != "the call is older than 50ms" {
+	if err != nil || letter.Reason != event.DeadExpired || letter.Attempts != 0 || letter.Error != "the call is older than 1ms" {
 		t.Errorf("%+v, %v", letter, err)
 	}
 }

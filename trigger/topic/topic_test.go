@@ -456,8 +456,9 @@ func TestWebhookDisabledAfter(t *testing.T) {
 	triggertest.Until(t, "it is disabled", func() bool { return strings.Contains(r.Hooks("app")[0].Disabled, "nothing but failures") })
 
 	// What waits is kept as long as events are.
+	triggertest.Until(t, "both are dead", func() bool { return r.Dead.Count("app", "topic/t") == 2 && r.Hooks("app")[0].Waiting == 0 })
 	r.publish("t", "3")
-	triggertest.Until(t, "it waits", func() bool { return r.Hooks("app")[0].Waiting > 0 })
+	triggertest.Until(t, "it waits", func() bool { return r.Hooks("app")[0].Waiting == 1 })
 	r.forget(context.Background(), time.Now().Add(DefaultRetention-time.Hour))
 	if r.Hooks("app")[0].Waiting == 0 {
 		t.Error("an event is dropped too early")
