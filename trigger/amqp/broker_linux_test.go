@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -25,15 +26,19 @@ import (
 )
 
 // authority is a file with the certificate that the broker's TLS listener has,
-// which this process trusts: the system's roots are read once.
-var authority string
+// which this process trusts, and private one with its key. There is one for all
+// brokers: a process reads the roots that it trusts once.
+var authority, private string
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "amqp")
 	if err != nil {
 		panic(err)
 	}
-	authority = filepath.Join(dir, "cert.pem")
+	authority, private = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	if err := certify(); err != nil {
+		panic(err)
+	}
 	_ = os.Setenv("SSL_CERT_FILE", authority)
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		_ = os.RemoveAll(dir)
@@ -80,8 +85,6 @@ func startBroker(t *testing.T) *broker {
 func tryBroker(t *testing.T, script, epmd string) *broker {
 	t.Helper()
 	dir := t.TempDir()
-	key := filepath.Join(dir, "key.pem")
-	certificate(t, authority, key)
 	ports := freePorts(t, 4)
 	b := &broker{plain: "127.0.0.1:" + ports[0], tls: "localhost:" + ports[1]}
 	config := fmt.Sprintf(`listeners.tcp.1 = 127.0.0.1:%s
@@ -95,7 +98,7 @@ default_vhost = shop
 log.console = true
 log.console.level = warning
 log.file = false
-`, ports[0], ports[1], authority, key)
+`, ports[0], ports[1], authority, private)
 	for name, text := range map[string]string{"rabbitmq.conf": config, "enabled_plugins": "[]."} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
@@ -176,12 +179,11 @@ func freePorts(t *testing.T, n int) []string {
 	return ports
 }
 
-// certificate writes a certificate of localhost that signs itself, and its key.
-func certificate(t *testing.T, certFile, keyFile string) {
-	t.Helper()
+// certify writes a certificate of localhost that signs itself, and its key.
+func certify() error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	c := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
@@ -190,17 +192,15 @@ func certificate(t *testing.T, certFile, keyFile string) {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	for file, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: der}, keyFile: {Type: "PRIVATE KEY", Bytes: private}} {
-		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	return errors.Join(
+		os.WriteFile(authority, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644),
+		os.WriteFile(private, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), 0o600))
 }
 
 // wire is a proxy to the broker that can cut its connections.
