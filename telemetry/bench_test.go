@@ -1,8 +1,10 @@
 package telemetry
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -42,10 +44,11 @@ func BenchmarkSink(b *testing.B) {
 }
 
 // BenchmarkMillion is about a million lines: taking them in, and asking.
+// MAYFLY_BENCH_DIR keeps the store there, for who wants to look at it.
 func BenchmarkMillion(b *testing.B) {
 	const lines = 1_000_000
 	day := time.Now().Add(-time.Hour).UTC()
-	dir := b.TempDir()
+	dir := cmp.Or(os.Getenv("MAYFLY_BENCH_DIR"), b.TempDir())
 	s, err := Open(Config{Dir: dir, LinesPerSecond: 1 << 30})
 	if err != nil {
 		b.Fatal(err)

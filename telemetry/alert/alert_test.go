@@ -46,7 +46,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, labels := range map[string][]string{"mayfly_queue_oldest_seconds": {"app", "queue"}, "mayfly_dead_letters": {"app", "queue"}, "mayfly_budget_used_ratio": {"app"}} {
+	for name, labels := range map[string][]string{"mayfly_queue_oldest_seconds": {"app", "queue"}, "mayfly_dead_letters": {"app", "queue"}, "mayfly_budget_used_ratio": {"app"}, "mayfly_export_rows": {"to", "state"}} {
 		w.metrics.Collect(name, "", false, labels, func(emit func(float64, ...string)) {
 			for key, v := range w.gauges {
 				if parts := strings.Split(key, "|"); parts[0] == name {
@@ -199,11 +199,12 @@ func TestSeededFaults(t *testing.T) {
 		{"out-of-memory", func(w *world) { w.calls(20, 20, mayfly.OutcomeMemory, 20*time.Millisecond) }, nil, 90 * time.Second, 30 * time.Minute},
 		{"queue-age", func(w *world) { w.gauges["mayfly_queue_oldest_seconds|shop|jobs"] = 900; w.quiet() },
 			func(w *world) { w.gauges["mayfly_queue_oldest_seconds|shop|jobs"] = 1 }, 10 * time.Minute, 10 * time.Minute},
+		{"export", func(w *world) { w.gauges["mayfly_export_rows|otlp|dropped"] += 10; w.quiet() }, nil, 3 * time.Minute, 20 * time.Minute},
 		{"dead-letters", func(w *world) { w.gauges["mayfly_dead_letters|shop|jobs"]++; w.quiet() }, nil, time.Minute, 30 * time.Minute},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			w := newWorld(t)
-			w.gauges["mayfly_dead_letters|shop|jobs"] = 3
+			w.gauges["mayfly_dead_letters|shop|jobs"], w.gauges["mayfly_export_rows|otlp|dropped"] = 3, 5
 			w.pass(20*time.Minute, w.quiet)
 			w.expectBoth()
 			w.pass(c.last, func() { c.fault(w) })
@@ -353,6 +354,32 @@ func TestReceiverThatIsDown(t *testing.T) {
 	w.expect("firing test")
 	if err := w.alerts.TestReceiver(t.Context(), "nobody"); mayfly.CodeOf(err) != mayfly.NotFound {
 		t.Errorf("unknown receiver: %v", err)
+	}
+}
+
+// A rule tells those whom it names; where they are not there, the others.
+func TestNotify(t *testing.T) {
+	w := newWorld(t)
+	rule := func(name string, notify ...string) *mayfly.Manifest {
+		return &mayfly.Manifest{App: "shop", Alerts: map[string]*mayfly.Alert{name: {Expr: `sum(rate(faas_invocations_total[1m])) > 0`, Notify: notify}}}
+	}
+	for _, c := range []struct {
+		notify       []string
+		hooks, mails int
+	}{{nil, 1, 1}, {[]string{"hook"}, 1, 0}, {[]string{"gone", "mail"}, 0, 1}, {[]string{"gone"}, 1, 1}} {
+		if err := w.alerts.Apply(t.Context(), []*mayfly.Manifest{rule("busy", c.notify...)}); err != nil {
+			t.Fatal(err)
+		}
+		w.pass(3*time.Minute, w.quiet)
+		if hooks, mails := w.hook.take(), w.mails.take(); len(hooks) != c.hooks || len(mails) != c.mails {
+			t.Errorf("notify %q: told %q and %d mails", c.notify, hooks, len(mails))
+		}
+		if err := w.alerts.Apply(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		w.pass(2*time.Minute, w.quiet)
+		w.hook.take()
+		w.mails.take()
 	}
 }
 

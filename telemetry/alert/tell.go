@@ -67,12 +67,15 @@ func (a *Alerts) messages(now time.Time) []message {
 	return out
 }
 
-// of are the receivers of an alert.
+// of are the receivers of an alert: those that its rule names, else those for
+// all. Where none of the named ones is there, the others are told rather than
+// nobody.
 func (s *settings) of(al *ActiveAlert) []*Receiver {
 	var out []*Receiver
+	named := slices.ContainsFunc(al.Notify, func(name string) bool { return s.Receivers[name] != nil })
 	for _, name := range slices.Sorted(maps.Keys(s.Receivers)) {
 		r := s.Receivers[name]
-		if slices.Contains(al.Notify, name) || len(al.Notify) == 0 && !r.OnlyNamed {
+		if slices.Contains(al.Notify, name) || !named && !r.OnlyNamed {
 			out = append(out, r)
 		}
 	}
