@@ -224,7 +224,7 @@ func spanTitle(s *mayfly.Span) string {
 		}
 		title += "  (" + a["mayfly.trigger"] + ", call " + s.Invocation + ")"
 	}
-	if r := s.Attributes["mayfly.resource"]; r != "" {
+	if r := s.Attributes["mayfly.resource"]; !strings.HasSuffix(title, r) {
 		title += "  " + r
 	}
 	if n := len(s.Links); n > 0 {
