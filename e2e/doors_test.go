@@ -116,6 +116,9 @@ func TestDoors(t *testing.T) {
 		{Method: "POST", Path: "/queues/jobs/messages", Body: `{"body":"classified"}`, Headers: asJSON},
 		{Method: "POST", Path: "/queues/jobs/receive", Body: `{}`, Headers: asJSON},
 		{Method: "POST", Path: "/topics/news/events", Body: `{"data":{"a":"classified"}}`, Headers: asJSON},
+		{Method: "GET", Path: "/kv"},
+		{Method: "GET", Path: "/buckets"},
+		{Method: "GET", Path: "/secrets"},
 		{Method: "GET", Path: "/secrets/KEY/value"},
 		{Method: "PUT", Path: "/secrets/KEY", Body: `{"value":"classified"}`, Headers: asJSON},
 		{Door: "s3", Method: "PUT", Path: "files/a.txt", Body: "classified"},
@@ -138,7 +141,10 @@ func TestDoors(t *testing.T) {
 			t.Errorf("%s %s by its own app: %d %s", a.Method, own.Path, status, body)
 		}
 	}
-	for _, path := range []string{"/v1/apps/mine/functions/f/invoke", "/v1/apps/mine/kv/notes/keys/" + url.PathEscape("../../x"), "/v1/backup", "/v1/apps"} {
+	if status, body := n.ask("theirs", attempt{Door: "s3", Method: "GET", Path: "/"}); status != 200 || strings.Contains(body, "mine") {
+		t.Errorf("buckets that another app lists: %d %s", status, body)
+	}
+	for _, path := range []string{"/v1/apps/mine/functions/f/invoke", "/v1/apps/mine/kv/notes/watch", "/v1/apps/mine/secrets/KEY/finish", "/v1/audit", "/v1/s3", "/v1/apps/mine/kv/notes/keys/" + url.PathEscape("../../x"), "/v1/backup", "/v1/apps"} {
 		for _, method := range []string{"GET", "POST"} {
 			if status, body := n.ask("theirs", attempt{Method: method, Path: path}); status < 400 {
 				t.Errorf("%s %s by another app: %d %s", method, path, status, body)
