@@ -195,6 +195,10 @@ type cloneArgs struct {
 // fork is clone3 without a shared address space. The child, where pid is 0,
 // has this thread only. pidfd is of the parent.
 //
+// The child stays pinned: the keeper's monitor asks its goroutine to yield every
+// 10 ms, by a mark that the child would inherit. It would obey at its next
+// function call, by waking a thread that it does not have, and never go on.
+//
 //go:noinline
 func fork(flags uint64, cgroup int) (pid, pidfd int, errno syscall.Errno) {
 	newPidfd = -1
@@ -203,8 +207,21 @@ func fork(flags uint64, cgroup int) (pid, pidfd int, errno syscall.Errno) {
 		args.flags |= cloneIntoCgroup
 		args.cgroup = uint64(cgroup)
 	}
+	procPin()
 	r, errno := raw(sysClone3, uintptr(unsafe.Pointer(&args)), unsafe.Sizeof(args))
+	if r != 0 || errno != 0 {
+		procUnpin()
+	}
 	return int(r), int(newPidfd), errno
 }
+
+// procPin and procUnpin are the runtime's, which keeps them for packages that
+// name them so (go.dev/issue/67401).
+//
+//go:linkname procPin runtime.procPin
+func procPin() int
+
+//go:linkname procUnpin runtime.procUnpin
+func procUnpin()
 
 var newPidfd int32 // fork's, at a fixed address

@@ -1,0 +1,1 @@
+// Empty: the compiler takes functions without a body where there is assembly.
