@@ -110,8 +110,11 @@ func resources(m *mayfly.Manifest) map[string]int {
 	}
 	for _, fn := range m.Functions {
 		for i := range fn.On {
-			if fn.On[i].Schedule != "" {
+			switch kind, _ := fn.On[i].Kind(); kind {
+			case mayfly.TriggerSchedule:
 				n["schedule"]++
+			case mayfly.TriggerNATS, mayfly.TriggerMQTT, mayfly.TriggerKafka, mayfly.TriggerAMQP, mayfly.TriggerPostgres:
+				n["source"]++
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import { Dialogs } from './dialogs'
 import { Icon } from './icons'
 import { Keyboard, openHelp, openPalette, type Place, useKeys } from './keys'
 import { Alerts } from './pages/alerts'
+import { Audit } from './pages/audit'
 import { CostPage } from './pages/cost'
 import { BucketPage } from './pages/bucket'
 import { Data } from './pages/data'
@@ -22,6 +23,7 @@ import { Overview } from './pages/overview'
 import { QueuePage, Queues } from './pages/queues'
 import { Schedules } from './pages/schedules'
 import { Secrets } from './pages/secrets'
+import { Sources } from './pages/sources'
 import { DatabasePage } from './pages/sql'
 import { StorePage } from './pages/kv'
 import { TopicPage, Topics } from './pages/topics'
@@ -47,9 +49,11 @@ const pages: Route[] = [
   { path: '/topics', title: 'Topics', key: 'e', icon: 'topic', group: 'Events', show: () => <Topics /> },
   { path: '/schedules', title: 'Schedules', key: 'c', icon: 'schedule', group: 'Events', show: () => <Schedules /> },
   { path: '/dead', title: 'Dead letters', key: 'x', icon: 'dead', group: 'Events', show: () => <Dead /> },
+  { path: '/sources', title: 'Sources', key: 'n', icon: 'source', group: 'Events', show: () => <Sources /> },
   { path: '/data', title: 'Data', key: 'd', icon: 'data', group: 'Resources', show: () => <Data /> },
   { path: '/secrets', title: 'Secrets', key: 'k', icon: 'secret', group: 'Resources', show: () => <Secrets /> },
   { path: '/cost', title: 'Cost', key: '$', icon: 'cost', group: 'Node', show: () => <CostPage /> },
+  { path: '/audit', title: 'Audit', key: 'w', icon: 'audit', group: 'Node', show: () => <Audit /> },
   { path: '/doctor', title: 'Doctor', key: 'h', icon: 'doctor', group: 'Node', show: () => <Doctor /> },
   { path: '/functions/:app/:name', title: 'Function', show: (p) => <Function app={p.app} name={p.name} /> },
   { path: '/deploys/:app/:id', title: 'Deployment', show: (p) => <DeployPage app={p.app} id={p.id} /> },

@@ -22,6 +22,9 @@ export function say(text: string, bad = false) {
   }, bad ? 12_000 : 4_000)
 }
 
+/** Takes away what was said before something else is done. */
+export const hush = () => (said.value = null)
+
 /** A modal that closes with Escape or a click beside it; the browser keeps the focus in it. */
 export function Modal(props: { label: string; close: () => void; class?: string; children: preact.ComponentChildren }) {
   const at = useRef<HTMLDialogElement>(null)

@@ -25,6 +25,9 @@ export function rate(perSecond: number): string {
 /** 1234567 as 1,234,567. */
 export const count = (n: number) => n.toLocaleString('en')
 
+/** A count with its noun: 1 row, 2 rows. */
+export const plural = (n: number, one: string) => `${count(n)} ${one}${n === 1 ? '' : 's'}`
+
 /** Large counts where there is little room: 12.3 k. */
 export function brief(n: number): string {
   if (n < 10_000) return count(n)

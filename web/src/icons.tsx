@@ -18,6 +18,8 @@ const paths: Record<string, string> = {
   doctor: 'M8 14C2 10 1.5 7.5 1.5 5.5 1.5 2 6 1.5 8 4.5c2-3 6.5-2.5 6.5 1C14.5 7.5 14 10 8 14',
   search: 'M7 2a5 5 0 1 0 .01 0M10.6 10.6 14 14',
   keys: 'M1.5 4h13v8.5h-13zM4 7h.01M7 7h.01M10 7h.01M12.5 7h.01M5 10h6',
+  source: 'M1.5 8h7M6 5l3 3-3 3M10.5 3.5h4v9h-4',
+  audit: 'M3 1.5h10v13H3zM5.5 5h5M5.5 8h5M5.5 11h3',
   light: 'M8 5a3 3 0 1 0 .01 0M8 1v1.5M8 13.5V15M1 8h1.5M13.5 8H15M3 3l1 1M12 12l1 1M3 13l1-1M12 4l1-1',
   dark: 'M13.5 10A6 6 0 0 1 6 2.5a6 6 0 1 0 7.5 7.5',
   system: 'M1.5 2.5h13v9h-13zM5 14h6',

@@ -2,7 +2,7 @@
 import type { ComponentChildren } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import type { Loaded } from './data'
-import { ask, say } from './dialogs'
+import { ask, hush, say } from './dialogs'
 import { Icon } from './icons'
 import { filter, param } from './router'
 
@@ -184,6 +184,7 @@ export function Action(props: ActionProps) {
     const verb = typeof props.children === 'string' ? props.children : props.label ?? 'Yes'
     if (props.confirm && !await ask(props.confirm, verb, props.kind === 'danger')) return
     setBusy(true)
+    hush()
     try {
       await props.run()
       if (props.said) say(props.said)

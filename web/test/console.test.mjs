@@ -332,7 +332,7 @@ test('a database is browsed, and written only where that is asked for', { skip }
   await page.check('.check input')
   await click('Run')
   await confirm('Run')
-  await page.waitForSelector('text=1 rows affected')
+  await page.waitForSelector('text=1 row affected')
   await page.fill('#sql', 'select what from orders where id = 4')
   await page.uncheck('.check input')
   await click('Run')
@@ -415,8 +415,15 @@ test('metrics answer questions', { skip }, async () => {
   await look(page, 'metrics')
 })
 
+test('a server outside that cannot be reached says why', { skip }, async () => {
+  await open('sources')
+  await page.waitForSelector('td:has-text("sensors/+")')
+  await page.waitForSelector('td.wrap:has-text("refused")')
+  await look(page, 'sources')
+})
+
 test('every other page shows itself', { skip }, async () => {
-  for (const name of ['map', 'alerts', 'cost', 'doctor', 'functions/shop/hello?tab=spec']) {
+  for (const name of ['map', 'alerts', 'cost', 'audit', 'doctor', 'functions/shop/hello?tab=spec']) {
     await open(name)
     assert.equal(await page.locator('.problem:not(:empty)').count(), 0, `${name} shows a problem`)
     await look(page, name.replaceAll(/[^a-z]+/g, '-'))
@@ -463,7 +470,7 @@ test('an empty node teaches', { skip }, async () => {
   tab.on('pageerror', (err) => broken.push(err.stack))
   try {
     await signIn(tab, empty)
-    for (const name of ['', 'live', 'logs', 'logs?since=1h', 'traces', 'map', 'explore?expr=nothing', 'alerts', 'alerts?tab=silences', 'alerts?tab=receivers', 'queues', 'topics', 'schedules', 'data', 'cost']) {
+    for (const name of ['', 'live', 'logs', 'logs?since=1h', 'traces', 'map', 'explore?expr=nothing', 'alerts', 'alerts?tab=silences', 'alerts?tab=receivers', 'queues', 'topics', 'schedules', 'sources', 'data', 'cost']) {
       await tab.goto(empty.console + name)
       await tab.waitForSelector('.nothing h2').catch(() => assert.fail(`${name} teaches nothing`))
     }

@@ -24,6 +24,11 @@ functions:
     source: ./src
     handler: index.failing
     on: [{queue: mail}, {topic: order.created}]
+  outside:
+    runtime: node
+    source: ./src
+    handler: index.handler
+    on: [{mqtt: sensors/+, url: "mqtt://127.0.0.1:1"}]
   front:
     runtime: node
     source: ./src

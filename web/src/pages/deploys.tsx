@@ -1,6 +1,6 @@
 import { request } from '../api'
 import { query, useData } from '../data'
-import { ago, stamp } from '../format'
+import { ago, plural, stamp } from '../format'
 import { Action, Card, Filter, Filters, Load, Nothing, Page, Stat, Table, Tag } from '../parts'
 import { param } from '../router'
 import type { AppSummary, Deploy, FieldChange, Plan } from '../types'
@@ -24,7 +24,7 @@ function AppDeploys(props: { app: AppSummary }) {
   const { name } = props.app
   const list = useData<{ deploys: Deploy[] }>(`/v1/apps/${name}/deploys`, 5000)
   return <Load from={list}>{({ deploys }) => (
-    <Table label={name} aside={<span class="quiet">{props.app.functions} {props.app.functions === 1 ? 'function' : 'functions'}</span>} head={['Deploy', 'When', 'What', 'By', 'Versions', 'Message', '']}>
+    <Table label={name} aside={<span class="quiet">{plural(props.app.functions, 'function')}</span>} head={['Deploy', 'When', 'What', 'By', 'Versions', 'Message', '']}>
       {deploys.map((d, i) => (
         <tr key={d.id}>
           <td><a href={`/deploys/${name}/${d.id}`}><code>{d.id}</code></a> {i === 0 && <Tag kind="good">live</Tag>}</td>

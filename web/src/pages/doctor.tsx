@@ -16,8 +16,8 @@ export function Doctor() {
       {n && <dl class="stats"><Stat name="Version">{n.version}</Stat><Stat name="Memory">{size(bytes(n.memory))}</Stat><Stat name="Gateway"><a href={n.gateway} target="_blank" rel="noreferrer">{n.gateway.replace('http://', '')}</a></Stat><Stat name="S3">{n.s3.replace('http://', '')}</Stat><Stat name="Mode">{n.dev ? 'development' : 'production'}</Stat></dl>}
       <Load from={report}>{(r) => (
         <>
-          <Table label="Walls around each instance" head={['Wall', 'In force', 'Why not']}>
-            {r.isolation.walls.map((w) => <tr key={w}><td>{w}</td><td><Tag kind="good">yes</Tag></td><td /></tr>)}
+          <Table label="Walls around each instance" head={Object.keys(r.isolation.missing ?? {}).length ? ['Wall', 'In force', 'Why not'] : ['Wall', 'In force']}>
+            {r.isolation.walls.map((w) => <tr key={w}><td>{w}</td><td><Tag kind="good">yes</Tag></td>{Object.keys(r.isolation.missing ?? {}).length > 0 && <td />}</tr>)}
             {Object.entries(r.isolation.missing ?? {}).map(([w, why]) => <tr key={w}><td>{w}</td><td><Tag kind="bad">no</Tag></td><td class="wrap">{why}</td></tr>)}
           </Table>
           <Table label="Runtimes" head={['Runtime', 'Works', 'What to do']}>

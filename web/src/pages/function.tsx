@@ -1,6 +1,6 @@
 import { query, useData } from '../data'
 import { request } from '../api'
-import { ago, bytes, clock, count, duration, percent, rate, size, stamp } from '../format'
+import { ago, bytes, clock, count, duration, percent, plural, rate, size, stamp } from '../format'
 import { Chart, type Point, range, useRanges } from '../chart'
 import { Action, Bar, Card, Filter, Filters, Load, Nothing, Page, Stat, Table, Tabs, Tag } from '../parts'
 import { param } from '../router'
@@ -43,13 +43,13 @@ function Health(props: Of & { info: FunctionInfo }) {
   return (
     <>
       <dl class="stats">
-        <Stat name="Rate, 15 min" note={s && `${count(s.calls)} calls`}>{rate(s?.rate ?? 0)}</Stat>
-        <Stat name="Errors" bad={!!s?.failed} note={s?.timeouts ? `${s.timeouts} timeouts` : undefined}>{percent(s?.error_rate ?? 0)}</Stat>
+        <Stat name="Rate, 15 min" note={s && plural(s.calls, 'call')}>{rate(s?.rate ?? 0)}</Stat>
+        <Stat name="Errors" bad={!!s?.failed} note={s?.timeouts ? plural(s.timeouts, 'timeout') : undefined}>{percent(s?.error_rate ?? 0)}</Stat>
         <Stat name="Throttled" bad={!!s?.throttled}>{count(s?.throttled ?? 0)}</Stat>
         <Stat name="p50">{s ? duration(s.p50_ns) : '–'}</Stat>
         <Stat name="p90">{s ? duration(s.p90_ns) : '–'}</Stat>
         <Stat name="p99">{s ? duration(s.p99_ns) : '–'}</Stat>
-        <Stat name="Cold" note={s && `${s.cold} starts`}>{percent(s?.cold_share ?? 0)}</Stat>
+        <Stat name="Cold" note={s && plural(s.cold, 'start')}>{percent(s?.cold_share ?? 0)}</Stat>
       </dl>
       <div class="cards two">
         <Durations app={app} name={name} minutes={minutes} />
@@ -104,12 +104,12 @@ function Traffic(props: Of & { minutes: number }) {
   )
 }
 
-const phaseText: Record<string, string> = { queue: 'waited for an instance', sandbox: 'namespaces, root, limits', runtime: 'the interpreter or program began', init: "the code's imports", call: 'the handler ran' }
+const phaseText: Record<string, string> = { queue: 'waited for an instance', sandbox: 'namespaces, root, limits', runtime: 'the interpreter or program began', init: "the code's imports" }
 
-/** Where the time of cold calls goes, on average, in the order in which it goes there. */
+/** What cold calls wait for before their handler runs, on average, in the order in which they do. */
 function ColdStarts(props: { calls: Invocation[] }) {
   const sums = new Map<string, number>()
-  for (const c of props.calls) for (const p of c.phases ?? []) sums.set(p.name, (sums.get(p.name) ?? 0) + p.duration_ns)
+  for (const c of props.calls) for (const p of c.phases ?? []) if (p.name !== 'call') sums.set(p.name, (sums.get(p.name) ?? 0) + p.duration_ns)
   const total = [...sums.values()].reduce((a, b) => a + b, 0)
   const n = props.calls.length
   const phases = [...sums].filter(([, ns]) => ns > 0)

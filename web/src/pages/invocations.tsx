@@ -1,6 +1,6 @@
 import { useState } from 'preact/hooks'
 import { query, useStream } from '../data'
-import { clock, count, duration } from '../format'
+import { clock, count, duration, plural } from '../format'
 import { Filter, Filters, FunctionLink, Nothing, Outcome, Page, Tag } from '../parts'
 import { param } from '../router'
 import type { Invocation } from '../types'
@@ -22,7 +22,7 @@ export function Live() {
       {rows.length === 0
         ? <Nothing title="Waiting for calls" icon="live" code="curl -i http://127.0.0.1:8080/hello">Each call appears here as it ends. Make one:</Nothing>
         : <>
-            <p class="quiet">{count(rows.length)} calls since this page was opened{failed > 0 && <>, <span class="bad">{count(failed)} not ok</span></>}</p>
+            <p class="quiet">{plural(rows.length, 'call')} since this page was opened{failed > 0 && <>, <span class="bad">{count(failed)} not ok</span></>}</p>
             <VirtualTable label="Calls, the newest first" total={rows.length} row={(i) => rows[rows.length - 1 - i]} head={callHead} render={callCells} />
           </>}
     </Page>

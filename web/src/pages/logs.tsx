@@ -1,7 +1,8 @@
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { reread, save } from '../api'
 import { query, useData, useStream } from '../data'
-import { clock, count, fromNanos, nanos, stamp } from '../format'
+import { say } from '../dialogs'
+import { clock, count, fromNanos, nanos, plural, stamp } from '../format'
 import { Action, Filter, Filters, Load, Nothing, Page, Tag } from '../parts'
 import { filter, go, location, param } from '../router'
 import type { LogLine } from '../types'
@@ -38,7 +39,7 @@ function Tail(props: { q: Record<string, string> }) {
   const [held, setHeld] = useState(false)
   const lines = useStream<LogLine>(`/v1/logs/tail${query({ ...props.q, lines: 500 })}`, most, held)
   if (lines.length === 0) return <Nothing title="Waiting for lines" icon="logs">What functions print appears here as it comes. Name a text, a field or a time to search what was printed before.</Nothing>
-  return <Lines list={lines} tall follow aside={<><span class="quiet">{count(lines.length)} lines</span><button aria-pressed={held} onClick={() => setHeld(!held)}>{held ? 'Go on' : 'Hold'}</button></>} />
+  return <Lines list={lines} tall follow aside={<><span class="quiet">{plural(lines.length, 'line')}</span><button aria-pressed={held} onClick={() => setHeld(!held)}>{held ? 'Go on' : 'Hold'}</button></>} />
 }
 
 type Answer = { lines: LogLine[] }
@@ -66,7 +67,7 @@ function Found(props: { q: Record<string, string> }) {
       <Histogram q={props.q} />
       <Load from={first}>{() => lines.length === 0
         ? <Nothing title="No such lines" icon="search">Try a longer time, another text, or take a filter away.</Nothing>
-        : <Lines list={lines} tall newest more={full ? more : undefined} aside={<><span class="quiet">{count(lines.length)}{full ? ' and more' : ''} lines</span>{full && <Action run={more}>Older</Action>}<button onClick={() => save('lines.ndjson', new Blob(lines.map((l) => JSON.stringify(l) + '\n')))}>Save</button></>} />}</Load>
+        : <Lines list={lines} tall newest more={full ? more : undefined} aside={<><span class="quiet">{full ? `${count(lines.length)} and more lines` : plural(lines.length, 'line')}</span>{full && <Action run={more}>Older</Action>}<button onClick={() => save('lines.ndjson', new Blob(lines.map((l) => JSON.stringify(l) + '\n')))}>Save</button></>} />}</Load>
     </>
   )
 }
@@ -147,18 +148,22 @@ export function Lines(props: LinesProps) {
     else if ((props.follow && end.current) || (before.current.length === 0 && props.newest)) box.scrollTop = box.scrollHeight
     before.current = { first: list[0], length: list.length }
   }, [list])
+  const more = useRef(props.more)
+  more.current = props.more
   useEffect(() => {
     const box = at.current!
     const onScroll = () => {
       end.current = box.scrollTop + box.clientHeight > box.scrollHeight - 2 * height
-      if (props.more && !loading.current && box.scrollTop < 10 * height && list.length > 0 && before.current.length > 0) {
-        loading.current = true
-        void props.more().finally(() => (loading.current = false))
-      }
+      if (!more.current || loading.current || box.scrollTop >= 10 * height || before.current.length === 0) return
+      loading.current = true
+      void more.current().catch((err: Error) => say(err.message, true)).finally(() => {
+        loading.current = false
+        requestAnimationFrame(onScroll) // who is at the top meanwhile waits for more
+      })
     }
     box.addEventListener('scroll', onScroll, { passive: true })
     return () => box.removeEventListener('scroll', onScroll)
-  }, [props.more, list])
+  }, [])
   return (
     <section class="panel">
       {props.aside && <header><h2>Lines</h2><div class="aside">{props.aside}</div></header>}

@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks'
 import { request, save } from '../api'
 import { useData } from '../data'
-import { count, duration, size } from '../format'
+import { count, duration, plural, size } from '../format'
 import { Action, Card, Load, Nothing, Page, Stat } from '../parts'
 import { filter, param } from '../router'
 
@@ -118,7 +118,7 @@ function Prompt(props: { path: string }) {
           <Action kind={writes ? 'danger' : 'primary'} run={run} confirm={writes ? 'Run it with the right to write?' : undefined}>Run</Action>
           <label class="check"><input type="checkbox" checked={writes} onChange={(e) => setWrites(e.currentTarget.checked)} /> may write</label>
           <span class="quiet"><kbd>Ctrl</kbd> <kbd>Enter</kbd></span>
-          {answer && <span class="quiet">{answer.columns.length > 0 ? `${count(answer.rows.length)} rows` : `${count(answer.affected)} rows affected`} in {duration(answer.ms * 1e6)}</span>}
+          {answer && <span class="quiet">{answer.columns.length > 0 ? plural(answer.rows.length, 'row') : `${plural(answer.affected, 'row')} affected`} in {duration(answer.ms * 1e6)}</span>}
         </p>
       </Card>
       {answer && answer.columns.length > 0 && <Result of={answer} label="Rows" />}
