@@ -3,6 +3,7 @@ package alert
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -41,14 +42,14 @@ type AlertRule struct {
 // key tells rules apart.
 func (r *AlertRule) key() string { return string(r.App) + "/" + r.Name }
 
-// Check reports what is wrong with a manifest's alerts.
+// Check reports all that is wrong with a manifest's alerts.
 func (a *Alerts) Check(m *mayfly.Manifest) error {
+	var problems []error
 	for _, name := range slices.Sorted(maps.Keys(m.Alerts)) {
-		if _, err := a.fromManifest(m.App, name, m.Alerts[name]); err != nil {
-			return err
-		}
+		_, err := a.fromManifest(m.App, name, m.Alerts[name])
+		problems = append(problems, err)
 	}
-	return nil
+	return errors.Join(problems...)
 }
 
 // fromManifest is an alert of a manifest as a rule.
