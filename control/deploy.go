@@ -145,12 +145,16 @@ func (d *deploy) makeVersions(ctx context.Context) error {
 			Created: time.Now().UTC().Truncate(time.Millisecond), Deploy: d.id, Message: d.o.Message,
 		}
 		v.Spec.On = nil // what calls a function may change while its version stays
-		d.made = append(d.made, v)
 		data, err := json.Marshal(v)
 		if err != nil {
 			return fmt.Errorf("write version %s: %w", v.Ref(), err)
 		}
-		if _, err := d.c.cfg.Index.Put(ctx, versionKey(v.App, v.Function, v.Number), data, 0); err != nil {
+		_, err = d.c.cfg.Index.Put(ctx, versionKey(v.App, v.Function, v.Number), data, 0)
+		if mayfly.CodeOf(err) == mayfly.Conflict {
+			return changedMeanwhile(v.App) // the record is that of another node's deploy, and not ours to take back
+		}
+		d.made = append(d.made, v) // after an error too: the write may have happened
+		if err != nil {
 			return fmt.Errorf("write version %s: %w", v.Ref(), err)
 		}
 	}
@@ -428,7 +432,11 @@ func (c *Control) put(ctx context.Context, a *App) error {
 	}
 	_, err = c.cfg.Index.Put(ctx, appKey(a.Name), data, a.revision)
 	if mayfly.CodeOf(err) == mayfly.Conflict {
-		return mayfly.Errorf(mayfly.Conflict, "", "app %s was changed by somebody else meanwhile; try again", a.Name)
+		return changedMeanwhile(a.Name)
 	}
 	return err
+}
+
+func changedMeanwhile(app mayfly.AppName) error {
+	return mayfly.Errorf(mayfly.Conflict, "", "app %s was changed by somebody else meanwhile; try again", app)
 }
