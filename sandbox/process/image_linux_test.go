@@ -1,6 +1,7 @@
 package process
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -78,5 +79,35 @@ func TestImage(t *testing.T) {
 	_, err := l.Start(t.Context(), Command{Path: "/probe", Image: root, User: "nosuch", Assignment: Assignment{Who: who}})
 	if mayfly.CodeOf(err) != mayfly.Invalid {
 		t.Errorf("an unknown user gave %v", err)
+	}
+}
+
+// TestImageFromStock gives cells that were made ahead to the users of images.
+func TestImageFromStock(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("cells for images are made ahead where the daemon is root")
+	}
+	l := walledLauncher(t, Config{})
+	ctx, cancel := context.WithCancel(t.Context())
+	stopped := make(chan error, 1)
+	go func() { stopped <- l.Run(ctx) }()
+	defer func() { cancel(); <-stopped }()
+	root := newImage(t)
+	for user, ids := range map[string]string{"web": "33 44", "33:0": "33 0", "web:other": "33 45"} {
+		var out buffer
+		p, err := l.Start(t.Context(), Command{Path: "/probe", Env: []string{"PROBE=image"}, Image: root, User: user, Binds: libraries(), Stdout: &out, Stderr: &out, Assignment: Assignment{Who: who, Secrets: map[string][]byte{"KEY": []byte("x")}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		waitDone(t, p)
+		p.Close()
+		if !strings.HasPrefix(out.String(), ids+" ") {
+			t.Errorf("as %q the program printed %q", user, out.String())
+		}
+		eventually(t, "a cell for the next is there", func() bool {
+			l.walls.mu.Lock()
+			defer l.walls.mu.Unlock()
+			return len(l.walls.images) == 1
+		})
 	}
 }

@@ -210,7 +210,14 @@ func (n *nursery) takeImageUsers(uid, gid int) users {
 	}
 	const all = 1 << 16
 	first := n.takeIDs(firstImageUser, all)
-	return users{first: first, program: first + uint32(uid), init: initUser, prog: uid, gid: gid, uids: fmt.Sprintf("0 %d %d\n", first, all)}
+	u := users{first: first, init: initUser, uids: fmt.Sprintf("0 %d %d\n", first, all)}
+	u.become(uid, gid)
+	return u
+}
+
+// become says which of an image's users the program is.
+func (u *users) become(uid, gid int) {
+	u.program, u.prog, u.gid = u.first+uint32(uid), uid, gid
 }
 
 func (n *nursery) takeIDs(from, count uint32) uint32 {

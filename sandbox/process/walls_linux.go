@@ -43,6 +43,8 @@ type walls struct {
 	nursery *nursery     // guarded by mu; nil in the plain tier
 	filters filters      // guarded by mu; set with nursery
 	stock   []*cell      // guarded by mu
+	images  []*cell      // guarded by mu; for programs of images, once there was one
+	imaged  bool         // guarded by mu
 	serial  int          // guarded by mu
 }
 
@@ -173,23 +175,14 @@ func (w *walls) name() string {
 // take returns a cell from stock, or a fresh one.
 func (w *walls) take(ctx context.Context, n *nursery) (*cell, error) {
 	defer w.want()
-	w.mu.Lock()
-	for len(w.stock) > 0 {
-		c := w.stock[0]
-		w.stock = w.stock[1:]
-		if c.alive() {
-			w.mu.Unlock()
-			return c, nil
-		}
-		go c.destroy()
+	c, name := w.ahead(&w.stock)
+	if c != nil {
+		return c, nil
 	}
-	name := w.name()
-	w.mu.Unlock()
 	return n.cell(ctx, name, n.takeUsers())
 }
 
-// takeFor returns a cell for cmd. That of an image has other users and is
-// never in stock.
+// takeFor returns a cell for cmd. That of an image has other users.
 func (w *walls) takeFor(ctx context.Context, n *nursery, cmd Command) (*cell, error) {
 	if cmd.Image == "" {
 		return w.take(ctx, n)
@@ -201,10 +194,29 @@ func (w *walls) takeFor(ctx context.Context, n *nursery, cmd Command) (*cell, er
 	if uid == 0 && cmd.Isolation == IsolationGVisor {
 		uid = programUser // the kernel keeps a root without capabilities from the namespace that gVisor makes
 	}
+	defer w.want()
+	c, name := w.ahead(&w.images)
+	if c == nil {
+		return n.cell(ctx, name, n.takeImageUsers(uid, gid))
+	}
+	c.users.become(uid, gid)
+	return c, nil
+}
+
+// ahead takes a living cell from one of the stocks, or names a new one.
+func (w *walls) ahead(stock *[]*cell) (*cell, string) {
 	w.mu.Lock()
-	name := w.name()
-	w.mu.Unlock()
-	return n.cell(ctx, name, n.takeImageUsers(uid, gid))
+	defer w.mu.Unlock()
+	w.imaged = w.imaged || stock == &w.images
+	for len(*stock) > 0 {
+		c := (*stock)[0]
+		*stock = (*stock)[1:]
+		if c.alive() {
+			return c, ""
+		}
+		go c.destroy()
+	}
+	return nil, w.name()
 }
 
 // want wakes run.
@@ -237,17 +249,21 @@ func (w *walls) refill(ctx context.Context) error {
 		return err
 	}
 	for n != nil && ctx.Err() == nil {
-		w.mu.Lock()
-		full, name := w.closed || len(w.stock) >= w.cfg.Stock, w.name()
-		w.mu.Unlock()
-		if full {
+		stock, name := w.lacking(n)
+		if stock == nil {
 			return nil
 		}
-		c, err := n.cell(ctx, name, n.takeUsers())
+		var u users
+		if stock == &w.images {
+			u = n.takeImageUsers(0, 0) // who the program is, is said at take
+		} else {
+			u = n.takeUsers()
+		}
+		c, err := n.cell(ctx, name, u)
 		if err != nil {
 			return err
 		}
-		if !w.keep(n, c) {
+		if !w.keep(n, stock, c) {
 			c.destroy()
 			return nil
 		}
@@ -255,23 +271,42 @@ func (w *walls) refill(ctx context.Context) error {
 	return nil
 }
 
+// imagesAhead is how many cells for images are kept: they take as much memory as
+// others, and few nodes start many.
+const imagesAhead = 1
+
+// lacking is a stock that is not full, and the name of its next cell. Cells for
+// images differ by user where the daemon is not root, and are not made ahead.
+func (w *walls) lacking(n *nursery) (*[]*cell, string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.closed:
+	case len(w.stock) < w.cfg.Stock:
+		return &w.stock, w.name()
+	case w.imaged && n.root && len(w.images) < min(imagesAhead, w.cfg.Stock):
+		return &w.images, w.name()
+	}
+	return nil, ""
+}
+
 // keep puts a cell into stock, unless its nursery was closed meanwhile.
-func (w *walls) keep(n *nursery, c *cell) bool {
+func (w *walls) keep(n *nursery, stock *[]*cell, c *cell) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed || w.nursery != n {
 		return false
 	}
-	w.stock = append(w.stock, c)
+	*stock = append(*stock, c)
 	return true
 }
 
 // shut ends the nursery and the stock. w.mu is held.
 func (w *walls) shut() {
-	for _, c := range w.stock {
+	for _, c := range slices.Concat(w.stock, w.images) {
 		c.destroy()
 	}
-	w.stock = nil
+	w.stock, w.images = nil, nil
 	if w.nursery == nil {
 		return
 	}
