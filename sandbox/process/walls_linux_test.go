@@ -56,7 +56,7 @@ func TestOutOfMemory(t *testing.T) {
 	if e := p.Ended(); !e.OutOfMemory {
 		t.Errorf("ended as %+v", e)
 	}
-	if u := p.Usage(); u.MemoryPeak < 40*mayfly.MiB || u.MemoryPeak > 48*mayfly.MiB {
+	if u := p.Usage(); u.MemoryPeak < 40*mayfly.MiB || u.MemoryPeak > 49*mayfly.MiB { // the kernel lets who is to die take some pages more
 		t.Errorf("peak %v", u.MemoryPeak)
 	}
 }
