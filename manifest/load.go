@@ -341,7 +341,7 @@ func loadSchema(dir string, t *mayfly.Topic, at string) (problems Problems) {
 	return problems
 }
 
-var migrationName = regexp.MustCompile(`^[0-9]+_[A-Za-z0-9_.-]+\.sql$`)
+var migrationName = regexp.MustCompile(`^[0-9]+(_[A-Za-z0-9_.-]+)?\.sql$`)
 
 func loadMigrations(dir string, db *mayfly.Database, at string) (problems Problems) {
 	path, why := inside(dir, db.Migrations)
@@ -361,6 +361,10 @@ func loadMigrations(dir string, db *mayfly.Database, at string) (problems Proble
 		}
 		if !migrationName.MatchString(e.Name()) {
 			problems.add(at, "the migration %s has no number; name it as 001_%s", e.Name(), e.Name())
+			continue
+		}
+		if strings.HasSuffix(e.Name(), ".down.sql") {
+			problems.add(at, "%s would undo a migration, and migrations run forward only; move it out of the folder", e.Name())
 			continue
 		}
 		data, err := fs.ReadFile(os.DirFS(path), e.Name())

@@ -205,7 +205,7 @@ databases: {d: {migrations: ./m}}
 `,
 		"code/x":   "",
 		"s.json":   "{",
-		"m/up.sql": "",
+		"m/up.sql": "", "m/001.sql": "", "m/2_x.down.sql": "",
 	})
 	if err := os.Symlink("/etc", filepath.Join(dir, "link")); err != nil {
 		t.Fatal(err)
@@ -220,6 +220,7 @@ mayfly.yaml:5:30: functions.h.source: /etc is absolute; write it relative to the
 mayfly.yaml:6:30: functions.i.source: ./link is a link that leads out of the app's folder; copy what it points to
 mayfly.yaml:7:35: functions.j.source: ./image.tar does not exist
 mayfly.yaml:9:22: topics.t.schema: ./s.json is not JSON: unexpected end of JSON input
+mayfly.yaml:10:29: databases.d.migrations: 2_x.down.sql would undo a migration, and migrations run forward only; move it out of the folder
 mayfly.yaml:10:29: databases.d.migrations: the migration up.sql has no number; name it as 001_up.sql`
 	if got := ProblemsOf(err).Error(); got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)

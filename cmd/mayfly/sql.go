@@ -29,6 +29,9 @@ func newSQLCmd(g *globals) *cobra.Command {
 				return listDatabases(cmd, g)
 			}
 			s := &sqlSession{g: g, database: args[0]}
+			if err := s.ask(cmd.Context()); err != nil {
+				return err
+			}
 			switch {
 			case execute != "":
 				return s.run(cmd.Context(), execute)
@@ -122,12 +125,29 @@ func (d *databaseInfo) remarks(w io.Writer) {
 	}
 }
 
-// sqlSession speaks to one database: by a Hrana stream, so that transactions of
-// the prompt work.
+// sqlSession speaks to one database: to SQLite by a Hrana stream, so that
+// transactions of the prompt work.
 type sqlSession struct {
 	g        *globals
 	database string
+	server   bool // it is PostgreSQL: each statement is by itself
 	baton    *string
+}
+
+// ask finds out what the database is.
+func (s *sqlSession) ask(ctx context.Context) error {
+	var out struct {
+		Databases []databaseInfo `json:"databases"`
+	}
+	if err := s.g.appCall(ctx, http.MethodGet, "/databases", nil, &out); err != nil {
+		return err
+	}
+	for i := range out.Databases {
+		if d := &out.Databases[i]; d.Database == s.database {
+			s.server = d.Engine == "postgres"
+		}
+	}
+	return nil
 }
 
 type sqlValue struct {
@@ -136,10 +156,12 @@ type sqlValue struct {
 	Base64 string `json:"base64"`
 }
 
+type sqlColumn struct {
+	Name string `json:"name"`
+}
+
 type sqlResult struct {
-	Cols []struct {
-		Name string `json:"name"`
-	} `json:"cols"`
+	Cols     []sqlColumn  `json:"cols"`
 	Rows     [][]sqlValue `json:"rows"`
 	Affected int64        `json:"affected_row_count"`
 }
@@ -191,17 +213,16 @@ func (s *sqlSession) run(ctx context.Context, text string) error {
 }
 
 func (s *sqlSession) sequence(ctx context.Context, text string) error {
+	if s.server {
+		return s.show(ctx, text)
+	}
 	_, err := s.request(ctx, map[string]any{"type": "sequence", "sql": text}, map[string]any{"type": "close"})
 	return err
 }
 
 func (s *sqlSession) show(ctx context.Context, text string) error {
-	results, err := s.request(ctx, executeRequest(text))
+	r, err := s.result(ctx, text)
 	if err != nil {
-		return err
-	}
-	var r sqlResult
-	if err := json.Unmarshal(results[0], &r); err != nil {
 		return err
 	}
 	if s.g.json {
@@ -209,6 +230,40 @@ func (s *sqlSession) show(ctx context.Context, text string) error {
 	}
 	r.write(s.g.out)
 	return nil
+}
+
+// result is that of one statement.
+func (s *sqlSession) result(ctx context.Context, text string) (*sqlResult, error) {
+	r := &sqlResult{}
+	if !s.server {
+		results, err := s.request(ctx, executeRequest(text))
+		if err != nil {
+			return nil, err
+		}
+		return r, json.Unmarshal(results[0], r)
+	}
+	var out struct {
+		Columns  []string `json:"columns"`
+		Rows     [][]any  `json:"rows"`
+		Affected int64    `json:"affected"`
+	}
+	if err := s.g.appCall(ctx, http.MethodPost, "/databases/"+url.PathEscape(s.database)+"/query", map[string]string{"sql": text}, &out); err != nil {
+		return nil, err
+	}
+	r.Affected = out.Affected
+	for _, name := range out.Columns {
+		r.Cols = append(r.Cols, sqlColumn{name})
+	}
+	for _, row := range out.Rows {
+		values := make([]sqlValue, len(row))
+		for i, v := range row {
+			if values[i] = (sqlValue{Type: "text", Value: v}); v == nil {
+				values[i].Type = "null"
+			}
+		}
+		r.Rows = append(r.Rows, values)
+	}
+	return r, nil
 }
 
 // records are the rows as JSON objects.
@@ -331,29 +386,41 @@ func (s *sqlSession) command(ctx context.Context, text string) error {
 		_, err := io.WriteString(s.g.out, sqlHelp)
 		return err
 	case ".tables":
+		if s.server {
+			return s.show(ctx, `SELECT schemaname AS schema, tablename AS name FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema') AND tablename NOT LIKE '\_mayfly\_%' ORDER BY 1, 2`)
+		}
 		return s.show(ctx, `SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\_%' ESCAPE '\' AND name NOT LIKE '\_mayfly\_%' ESCAPE '\' AND name NOT LIKE '\_litestream\_%' ESCAPE '\' ORDER BY name`)
 	case ".schema":
-		where := ""
-		if arg = strings.Trim(arg, " ;"); arg != "" {
-			where = " AND tbl_name = '" + strings.ReplaceAll(arg, "'", "''") + "'"
-		}
-		results, err := s.request(ctx, executeRequest(`SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE '\_mayfly\_%' ESCAPE '\' AND name NOT LIKE '\_litestream\_%' ESCAPE '\'`+where+" ORDER BY tbl_name, type DESC"))
-		if err != nil {
-			return err
-		}
-		var r sqlResult
-		if err := json.Unmarshal(results[0], &r); err != nil {
-			return err
-		}
-		for _, row := range r.Rows {
-			fmt.Fprintf(s.g.out, "%v;\n", row[0].Value)
-		}
-		return nil
+		return s.schema(ctx, strings.ReplaceAll(strings.Trim(arg, " ;"), "'", "''"))
 	}
 	if strings.HasPrefix(name, ".") {
 		return mayfly.Errorf(mayfly.Invalid, "", "%s is not known; .help lists what is", name)
 	}
 	return s.show(ctx, text)
+}
+
+// schema shows how tables are made; table is one, or all where it is empty.
+func (s *sqlSession) schema(ctx context.Context, table string) error {
+	if s.server {
+		where := ""
+		if table != "" {
+			where = " AND table_name = '" + table + "'"
+		}
+		return s.show(ctx, `SELECT table_schema AS schema, table_name AS table, column_name AS column, data_type AS type, is_nullable AS nullable, column_default AS default FROM information_schema.columns
+			WHERE table_schema NOT IN ('pg_catalog', 'information_schema') AND table_name NOT LIKE '\_mayfly\_%'`+where+` ORDER BY 1, 2, ordinal_position`)
+	}
+	where := ""
+	if table != "" {
+		where = " AND tbl_name = '" + table + "'"
+	}
+	r, err := s.result(ctx, `SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE '\_mayfly\_%' ESCAPE '\' AND name NOT LIKE '\_litestream\_%' ESCAPE '\'`+where+" ORDER BY tbl_name, type DESC")
+	if err != nil {
+		return err
+	}
+	for _, row := range r.Rows {
+		fmt.Fprintf(s.g.out, "%v;\n", row[0].Value)
+	}
+	return nil
 }
 
 func historyFile() string {
