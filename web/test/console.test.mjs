@@ -378,8 +378,8 @@ test('a receiver is added, takes a test, and is removed', { skip }, async () => 
     await page.waitForSelector('td:has-text("ops")')
     await click('Send a test to ops')
     await says('took a test')
-    assert.equal(got.length, 1)
-    assert.ok(JSON.parse(got[0]).alerts.length > 0, got[0])
+    // What is wrong with the app may be told meanwhile too.
+    assert.ok(got.some((body) => JSON.parse(body).alerts.length > 0), got.join('\n'))
     await look(page, 'alert-receivers')
     await click('Remove ops')
     await confirm('Remove')

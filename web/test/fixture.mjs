@@ -8,7 +8,16 @@ import { dirname, join } from 'node:path'
 import { chromium } from 'playwright-core'
 
 const browserPath = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync)
-export const skip = browserPath ? false : 'Chromium is not on this machine'
+export const skip = !browserPath ? 'Chromium is not on this machine' : !runs('python3') ? 'python3 is not on this machine' : false
+
+function runs(program) {
+  try {
+    execFileSync(program, ['--version'], { stdio: 'ignore' })
+    return true
+  } catch {
+    return false
+  }
+}
 export const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 
 /** Where screenshots go: they are part of what a test says, and are not in the repository. */

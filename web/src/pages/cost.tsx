@@ -26,9 +26,9 @@ export function CostPage() {
       <Load from={cost}>{(c) => (
         <>
           <dl class="stats">
-            <Stat name={since ? `The last ${since}` : 'This month so far'}>{money(c.total.total, c.currency)}</Stat>
+            {since && <Stat name={`The last ${since}`}>{money(c.total.total, c.currency)}</Stat>}
             <Stat name="Month to date">{money(c.month_to_date.total, c.currency)}</Stat>
-            <Stat name="Forecast for the month" note={c.forecast_from_days > 0 ? `from ${c.forecast_from_days.toFixed(1)} days` : undefined}>{money(c.forecast.total, c.currency)}</Stat>
+            <Stat name="Forecast for the month" note={c.forecast_from_days >= 1 ? `from ${c.forecast_from_days.toFixed(1)} days` : 'from less than a day: rough'}>{money(c.forecast.total, c.currency)}</Stat>
             <Stat name="Calls">{brief(c.rows.reduce((n, r) => n + r.usage.requests, 0))}</Stat>
             <Stat name="Memory time">{gbs(c.rows.reduce((n, r) => n + r.usage.kib_ms, 0))}</Stat>
           </dl>
