@@ -45,7 +45,7 @@ func benchSoak(ctx context.Context, s *session, t *table) error {
 	failing := func(name, code string) function {
 		return function{name: name, label: name, needs: "python3", manifest: "runtime: python\nsource: ./" + name + "\nhandler: app.handler\ntimeout: 1s\negress: [\"localhost:1\", \"api.test:443\"]", files: map[string]string{"app.py": code}}
 	}
-	functions := s.present(append(echoes(), failing("crash", pythonCrash), failing("hang", pythonHang), failing("forks", pythonForks)), t)
+	functions := s.present(append(append(echoes(), container()), failing("crash", pythonCrash), failing("hang", pythonHang), failing("forks", pythonForks)), t)
 	app, err := s.writeApp(ctx, "soak", functions, "keep_alive: 2s")
 	if err != nil {
 		return err
