@@ -228,3 +228,45 @@ func TestCopiesCheck(t *testing.T) {
 		}
 	}
 }
+
+// TestCopiesOfAnOlderFile begins with a file from a backup, which is older than
+// what was copied since.
+func TestCopiesOfAnOlderFile(t *testing.T) {
+	folder := t.TempDir()
+	first := started(t, copied(folder), nil)
+	write(t, first, "insert into t values (1, 'a')")
+	_ = moment(t, first)
+	old := t.TempDir()
+	if err := first.Copies(t.Context(), func(name string, f *os.File) error {
+		to := filepath.Join(old, name)
+		if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+			return err
+		}
+		b, err := io.ReadAll(f)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(to, b, 0o600)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5 {
+		write(t, first, fmt.Sprintf("insert into t values (%d, 'lost')", 10+i))
+		_ = moment(t, first)
+	}
+	_ = first.Close()
+	second := started(t, copied(folder), func(c *Config) { c.Dir = old })
+	if got := rowsOf(t, second); got != "[[1 a]]" {
+		t.Fatalf("the backup's file: %s", got)
+	}
+	write(t, second, "insert into t values (2, 'b')")
+	at := moment(t, second)
+	write(t, second, "delete from t")
+	_ = moment(t, second)
+	if err := second.database("a", "main").restore(t.Context(), at); err != nil {
+		t.Fatal(err)
+	}
+	if got := rowsOf(t, second); got != "[[1 a] [2 b]]" {
+		t.Errorf("restored: %s", got)
+	}
+}

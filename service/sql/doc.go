@@ -1,6 +1,7 @@
 // Package sql is the database service: SQLite databases, one file each, that
-// functions reach over HTTP with existing clients (Hrana), with migrations,
-// quotas, and changes that call functions.
+// functions reach over HTTP with existing clients (Hrana), and PostgreSQL
+// databases behind a pool that all instances share (Neon's protocol); with
+// migrations, quotas, point-in-time copies, and changes that call functions.
 //
 // Terms:
 //
@@ -11,6 +12,10 @@
 //	baton        the name of a stream between two HTTP requests
 //	change log   a table that triggers fill in the transaction that changes a
 //	             row, so that it holds exactly what was committed, in order
+//	capture      the change log of a PostgreSQL database, which an intake fills
+//	             by logical replication
+//	copies       what litestream copies of an SQLite database, to restore it to
+//	             a time
 //
 // A statement runs on a reader first where it looks like a read, else on the
 // writer, for which callers wait in the order they came, for a bounded time. An

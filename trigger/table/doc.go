@@ -4,7 +4,7 @@
 //
 //	source     the database service, whose change log has exactly what was
 //	           committed, in the order of the commits
-//	position   how far in the log a binding was told; kept in the database
+//	position   how far in the log a binding was told; kept beside the log
 //	follower   what reads the log for one binding and calls its function
 //
 // A follower calls its function with batches of changes, one call at a time, so
