@@ -92,6 +92,8 @@ func TestSeededFaults(t *testing.T) {
 		t.Errorf("in %s of ordinary traffic, %d calls, was told: %q", time.Since(begin).Round(time.Second), traffic.calls.Load(), all)
 	}
 
+	t.Logf("%s of ordinary traffic, %d calls", time.Since(begin).Round(time.Second), traffic.calls.Load())
+
 	rules := []string{"error-rate", "throttles", "queue-age", "budget-50", "budget-80", "budget-100"}
 	traffic.failing.Store(true)
 	if long != "" {
