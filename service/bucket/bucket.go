@@ -109,7 +109,7 @@ func Open(cfg Config) (*Driver, error) {
 	if d.files, err = openFiles(dir, d.folders); err != nil {
 		return nil, fmt.Errorf("open buckets: %w", err)
 	}
-	d.outward = &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute, TLSHandshakeTimeout: 10 * time.Second}
+	d.outward = &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute, TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: time.Minute}
 	d.gate = &gate{d: d}
 	d.specs.Store(&map[string]*spec{})
 	if d.server, err = newServer(d); err != nil {

@@ -76,7 +76,7 @@ const credentialsLast = time.Minute
 func (d *Driver) openExternal(app mayfly.AppName, e external) (store, error) {
 	client := s3.New(s3.Options{
 		BaseEndpoint: &e.endpoint, Region: e.region, UsePathStyle: true,
-		HTTPClient: &http.Client{Transport: d.outward},
+		HTTPClient: &http.Client{Transport: outward{d.outward}},
 		// Bodies are streams from the caller: they can neither be sent twice nor
 		// summed before.
 		Retryer:                    aws.NopRetryer{},

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -172,6 +173,22 @@ func TestExternalBucketOutOfReach(t *testing.T) {
 	_, err = n.as("", "").GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String("photos.uploads"), Key: aws.String("a")})
 	if code(err) != "ServiceUnavailable" {
 		t.Errorf("a read: %v", err)
+	}
+}
+
+// TestExternalBucketThatHangs bounds what a deploy waits for.
+func TestExternalBucketThatHangs(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	n := start(t, t.TempDir())
+	n.cfg.Secrets = &oneSecret{value: "a:b"}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := n.Apply(ctx, afar("http://"+l.Addr().String()+"/elsewhere", mayfly.Bucket{})); mayfly.CodeOf(err) != mayfly.Unavailable {
+		t.Errorf("a deploy: %v", err)
 	}
 }
 
