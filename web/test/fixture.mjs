@@ -51,6 +51,7 @@ export async function startNode(name, files, { env = process.env, args = [] } = 
   const file = join(dir, `${name}.json`)
   const any = '127.0.0.1:0'
   const node = spawn(binary(), ['dev', app, '--data', join(dir, `${name}-data`), '--gateway', any, '--api', any, '--s3', any, '--ready-file', file, ...args], { stdio: 'ignore', env })
+  process.once('exit', () => node.kill('SIGINT')) // also where a test is broken off
   const ended = new Promise((done) => node.once('exit', done))
   let over = false
   void ended.then(() => (over = true))
@@ -97,5 +98,7 @@ export async function look(page, name, { full = false } = {}) {
     assert.deepEqual(violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.html).join(' ')}`), [], `accessibility of ${name} in ${theme}`)
   }
 }
+
+process.once('SIGTERM', () => process.exit(1))
 
 export const cleanUp = () => rmSync(dir, { recursive: true, force: true })
