@@ -85,7 +85,7 @@ func compileAssemblyScript(t *testing.T, to string) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(asc, source, "--config", shim, "-O", "-o", to)
+	cmd := exec.Command(asc, source, "--config", shim, "-o", to)
 	cmd.Dir = dir // what the shim's names are relative to
 	return cmd
 }
