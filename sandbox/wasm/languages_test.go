@@ -46,7 +46,9 @@ func compileC(t *testing.T, to string) *exec.Cmd {
 	if _, err := os.Stat("/usr/include/wasm32-wasi/stdio.h"); err != nil {
 		t.Skip("needs wasi-libc")
 	}
-	return exec.Command(clang, "--target=wasm32-wasi", "--sysroot=/usr", "-O2", "-o", to, "testdata/languages/count.c")
+	cmd := exec.Command(clang, "--target=wasm32-wasi", "--sysroot=/usr", "-O2", "-o", to, "testdata/languages/count.c")
+	cmd.Env = []string{"PATH=" + filepath.Dir(clang)} // it would run the wasm-opt of AssemblyScript, which is slow
+	return cmd
 }
 
 // compileRust needs a rustc with the library for wasip1, whose target was called
