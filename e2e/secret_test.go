@@ -16,16 +16,19 @@ functions:
     source: ./py
     handler: app.handler
     secrets: ["KEY:file"]
+    keep_alive: 30m
   js:
     runtime: node
     source: ./js
     handler: index.handler
     secrets: ["KEY:file"]
+    keep_alive: 30m
   web:
     runtime: http
     source: ./web
     handler: node server.js
     secrets: ["KEY:file"]
+    keep_alive: 30m
 `,
 	"py/app.py": `import uuid
 instance = str(uuid.uuid4())
