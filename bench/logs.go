@@ -17,7 +17,7 @@ import (
 const (
 	printedLines   = 1_000_000
 	linesPerCall   = 2_000
-	printers       = 20 // functions: each may print 10,000 lines/s
+	printers       = 40 // functions of one instance, which may print 5,000 lines/s and a burst
 	printingAtOnce = 8
 )
 

@@ -27,10 +27,11 @@ type Config struct {
 	Spans       Retention // default 3 days, 1 GiB
 	Invocations Retention // default 30 days, 1 GiB
 
-	// Intake is how many rows of each kind may wait for Run before more are
-	// shed. Default 65,536.
+	// Intake is how many records, and how many spans, may wait for Run before
+	// more are shed. Default 65,536.
 	Intake int
-	// IntakeBytes is how much log text may wait for Run. Default 32 MiB.
+	// IntakeBytes is how much memory lines that wait for Run may take. Default
+	// 32 MiB: some 140,000 ordinary ones.
 	IntakeBytes mayfly.Bytes
 
 	// LinesPerSecond is how many lines of one function are kept in a second;

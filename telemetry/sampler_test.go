@@ -139,7 +139,7 @@ func TestIntakeShedsAndKeepsOrder(t *testing.T) {
 // A store that nobody runs, or that is behind, gives rows up, says so, and goes
 // on.
 func TestShedIsSeen(t *testing.T) {
-	s := open(t, func(c *Config) { c.Intake = 40 })
+	s := open(t, func(c *Config) { c.Intake, c.IntakeBytes = 40, 8*mayfly.KiB })
 	for range 1000 {
 		s.Invocation(call("shop", "pay", time.Now()))
 		s.Span(mayfly.Span{})

@@ -3,11 +3,13 @@ package telemetry
 import (
 	"context"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"golang.org/x/time/rate"
 
@@ -71,7 +73,7 @@ func Open(cfg Config) (*Store, error) {
 		return nil, mayfly.Errorf(mayfly.Internal, "open telemetry", "%w", err)
 	}
 	s := &Store{cfg: cfg, opened: time.Now(), wake: make(chan struct{}, 1), assembly: newAssembly(cfg), sampler: newSampler(cfg), rollup: newRollup(), full: make(chan struct{}, 1), say: rate.NewLimiter(rate.Every(10*time.Second), 1)}
-	s.lineQueue = newIntake[mayfly.LogLine](cfg.Intake, int64(cfg.IntakeBytes), s.wake)
+	s.lineQueue = newIntake[mayfly.LogLine](math.MaxInt, int64(cfg.IntakeBytes), s.wake)
 	s.spanQueue = newIntake[mayfly.Span](cfg.Intake, 0, s.wake)
 	s.callQueue = newIntake[*mayfly.Invocation](cfg.Intake, 0, s.wake)
 	var err [3]error
@@ -102,7 +104,7 @@ func (s *Store) Span(span mayfly.Span) {
 // Log takes a line over. It never blocks and never fails: a store that is
 // behind sheds. Lines of one instance keep their order.
 func (s *Store) Log(line mayfly.LogLine) {
-	s.lineQueue.put(shardOf(line.Instance), line, len(line.Text)+64)
+	s.lineQueue.put(shardOf(line.Instance), line, len(line.Text)+int(unsafe.Sizeof(line)))
 }
 
 const (
@@ -114,9 +116,17 @@ const (
 // Run takes rows over as they come, and keeps the files within their bounds,
 // until ctx ends; then it writes the last rows.
 func (s *Store) Run(ctx context.Context) error {
-	var tidying sync.WaitGroup
-	tidying.Go(func() { s.tidy(ctx) })
-	defer tidying.Wait()
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	beside.Go(func() { s.tidy(ctx) })
+	// A disk that is slow must not hold up those who follow, nor the intakes.
+	due := make(chan struct{}, 1)
+	defer close(due)
+	beside.Go(func() {
+		for range due {
+			s.flush()
+		}
+	})
 	timer := time.NewTimer(flushEvery)
 	defer timer.Stop()
 	var flushed time.Time
@@ -135,8 +145,11 @@ func (s *Store) Run(ctx context.Context) error {
 		}
 		more := s.drain()
 		if now := time.Now(); now.Sub(flushed) >= flushEvery || s.waiting() >= blockRows {
-			s.flush()
-			flushed = now
+			select {
+			case due <- struct{}{}:
+				flushed = now
+			default: // it is still at the one before
+			}
 		}
 		if more || s.waiting() > 0 {
 			timer.Reset(drainEvery)
