@@ -111,7 +111,6 @@ func (s *site) make(ctx context.Context) error {
 	}
 	s.c.mu.Lock()
 	s.c.followed = tables
-	s.c.state.Tables, s.c.state.Missing = names(tables), missing
 	s.c.mu.Unlock()
 	if _, err := s.rows(ctx, "SET lock_timeout = '5s'"); err != nil {
 		return err
@@ -124,6 +123,9 @@ func (s *site) make(ctx context.Context) error {
 	if err := s.publish(ctx, tables); err != nil {
 		return err
 	}
+	s.c.mu.Lock()
+	s.c.state.Tables, s.c.state.Missing = names(tables), missing // not before their changes are published
+	s.c.mu.Unlock()
 	return s.slot(ctx)
 }
 
