@@ -40,7 +40,11 @@ func init() {
 // workerMain serves calls until the daemon closes the socket. It returns the
 // exit status.
 func workerMain(cacheDir, secrets string) int {
-	runtime.GOMAXPROCS(1)   // one call at a time
+	// One call at a time needs one processor. With a second one the runtime leaves
+	// the first to a worker that waits for its socket, instead of taking it away
+	// and giving it back around each call (two futexes and a wake of its monitor):
+	// 7,200 to 10,200 calls/s.
+	runtime.GOMAXPROCS(2)
 	debug.SetGCPercent(400) // the heap is small: linear memory lies outside
 	w := &worker{wire: newWire(socket(3)), cacheDir: cacheDir, secrets: secrets}
 	if err := w.run(); err != io.EOF {
