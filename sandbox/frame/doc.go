@@ -45,6 +45,6 @@
 //
 //	Conn      the daemon's end of one socketpair
 //	Worker    a process with a Conn, loaded with one version; a sandbox.Instance
-//	Stock     workers started ahead, still anonymous
+//	Stock     workers started ahead, that nobody calls yet
 //	Lines     turns output into log lines, within a budget
 package frame

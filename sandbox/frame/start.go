@@ -33,7 +33,7 @@ type Starter struct {
 	Command func(spec *sandbox.Spec) process.Command // spec is nil for an anonymous worker
 	Engine  string                                   // AWS_EXECUTION_ENV
 	Dir     string                                   // of the runtime's own code inside the cell; "" where it has none
-	Stock   *Stock[*Worker]                          // nil: always afresh
+	Stock   *Stock                                   // nil: always afresh
 	Log     *slog.Logger
 }
 

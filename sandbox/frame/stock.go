@@ -15,36 +15,28 @@ const trim = 10 * time.Second
 // retry is how long a stock waits after a worker could not be started ahead.
 const retry = 5 * time.Second
 
-// Item is what a Stock holds: an anonymous worker, or a cell for one.
-type Item interface {
-	comparable
-	Alive() bool
-	Memory() mayfly.Bytes // 0: not known
-	End()
-}
-
 // StockConfig configures a Stock.
-type StockConfig[T Item] struct {
-	Make   func(ctx context.Context) (T, error) // one that is ready to be used
-	Least  int                                  // kept from Open on, whatever the demand; default 1
-	Most   int                                  // default: as memory allows
-	Memory mayfly.Bytes                         // what the stock may hold; default 256 MiB
-	Each   mayfly.Bytes                         // what one holds, until one was measured; default 32 MiB
+type StockConfig struct {
+	Make   func(ctx context.Context) (*Worker, error) // one that has said hello
+	Least  int                                        // kept from Open on, whatever the demand; default 1
+	Most   int                                        // default: as memory allows
+	Memory mayfly.Bytes                               // what the stock may hold; default 256 MiB
+	Each   mayfly.Bytes                               // what one holds, until one was measured; default 32 MiB
 	Log    *slog.Logger
 }
 
-// A Stock keeps things made ahead of need, as many as recent starts suggest. Its
+// A Stock keeps workers made ahead of need, as many as recent starts suggest. Its
 // methods may be called concurrently. It holds nothing, and runs no goroutine,
 // until Open.
-type Stock[T Item] struct {
-	cfg    StockConfig[T]
+type Stock struct {
+	cfg    StockConfig
 	ctx    context.Context
 	cancel context.CancelFunc
 
 	mu     sync.Mutex
 	open   bool         // guarded by mu
 	closed bool         // guarded by mu
-	ready  []T          // guarded by mu; the oldest first
+	ready  []*Worker    // guarded by mu; the oldest first
 	demand demand       // guarded by mu
 	each   mayfly.Bytes // guarded by mu
 	filler bool         // guarded by mu; a goroutine makes workers
@@ -55,7 +47,7 @@ type Stock[T Item] struct {
 }
 
 // NewStock makes a stock.
-func NewStock[T Item](cfg StockConfig[T]) *Stock[T] {
+func NewStock(cfg StockConfig) *Stock {
 	if cfg.Least == 0 {
 		cfg.Least = 1
 	}
@@ -68,13 +60,13 @@ func NewStock[T Item](cfg StockConfig[T]) *Stock[T] {
 	if cfg.Most == 0 {
 		cfg.Most = 1000
 	}
-	s := &Stock[T]{cfg: cfg, each: cfg.Each}
+	s := &Stock{cfg: cfg, each: cfg.Each}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
 
 // Open begins to make. It may be called again.
-func (s *Stock[T]) Open() {
+func (s *Stock) Open() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || s.open {
@@ -88,26 +80,21 @@ func (s *Stock[T]) Open() {
 // Take counts a start and hands one out, where one is ready. The caller makes
 // its own otherwise, and in both cases calls done once its start is over: the
 // stock does not compete with starts that somebody waits for.
-func (s *Stock[T]) Take() (t T, ok bool, done func()) {
+func (s *Stock) Take() (w *Worker, ok bool, done func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.demand.start(time.Now())
 	s.direct++
 	for len(s.ready) > 0 {
-		t, s.ready = s.ready[0], s.ready[1:]
-		if !t.Alive() {
-			continue
+		w, s.ready = s.ready[0], s.ready[1:]
+		if w.Alive() {
+			return w, true, s.finished
 		}
-		if m := t.Memory(); m > 0 {
-			s.each = m
-		}
-		return t, true, s.finished
 	}
-	var none T
-	return none, false, s.finished
+	return nil, false, s.finished
 }
 
-func (s *Stock[T]) finished() {
+func (s *Stock) finished() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.direct--
@@ -115,7 +102,7 @@ func (s *Stock[T]) finished() {
 }
 
 // want is how many to hold. s.mu is held.
-func (s *Stock[T]) want() int {
+func (s *Stock) want() int {
 	if !s.open || s.closed {
 		return 0
 	}
@@ -124,7 +111,7 @@ func (s *Stock[T]) want() int {
 
 // fill starts the goroutine that makes what is missing. s.mu is
 // held.
-func (s *Stock[T]) fill() {
+func (s *Stock) fill() {
 	if s.filler || s.direct > 0 || len(s.ready) >= s.want() || time.Since(s.failed) < retry {
 		return
 	}
@@ -134,20 +121,24 @@ func (s *Stock[T]) fill() {
 }
 
 // make adds to the stock until there are enough or somebody waits for a start.
-func (s *Stock[T]) make() {
+func (s *Stock) make() {
 	defer s.wg.Done()
 	for {
 		ctx, cancel := context.WithTimeout(s.ctx, 30*time.Second)
-		t, err := s.cfg.Make(ctx)
+		w, err := s.cfg.Make(ctx)
 		cancel()
-		if !s.add(t, err) {
+		var size mayfly.Bytes
+		if err == nil {
+			size = w.Memory()
+		}
+		if !s.add(w, size, err) {
 			return
 		}
 	}
 }
 
-// add puts one into the stock and reports whether to make another.
-func (s *Stock[T]) add(t T, err error) bool {
+// add puts one of a size into the stock and reports whether to make another.
+func (s *Stock) add(w *Worker, size mayfly.Bytes, err error) bool {
 	s.mu.Lock()
 	if err != nil {
 		s.failed = time.Now()
@@ -155,28 +146,31 @@ func (s *Stock[T]) add(t T, err error) bool {
 			s.cfg.Log.Warn("nothing made ahead", "error", err)
 		}
 	}
+	if size > 0 {
+		s.each = size
+	}
 	late := err == nil && s.closed
 	if err == nil && !s.closed {
-		s.ready = append(s.ready, t)
+		s.ready = append(s.ready, w)
 	}
 	more := err == nil && s.direct == 0 && len(s.ready) < s.want()
 	s.filler = more
 	s.mu.Unlock()
 	if late {
-		t.End()
+		w.End()
 	}
 	return more
 }
 
 // trim ends what is beyond the wanted and replaces what died.
-func (s *Stock[T]) trim() {
+func (s *Stock) trim() {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
 		return
 	}
 	s.ready = alive(s.ready)
-	var surplus []T
+	var surplus []*Worker
 	if n := len(s.ready) - s.want(); n > 0 {
 		surplus, s.ready = s.ready[:n:n], s.ready[n:]
 	}
@@ -190,7 +184,7 @@ func (s *Stock[T]) trim() {
 	}
 }
 
-func alive[T Item](ws []T) []T {
+func alive(ws []*Worker) []*Worker {
 	kept := ws[:0]
 	for _, w := range ws {
 		if w.Alive() {
@@ -201,14 +195,14 @@ func alive[T Item](ws []T) []T {
 }
 
 // Ready is how many wait.
-func (s *Stock[T]) Ready() int {
+func (s *Stock) Ready() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.ready)
 }
 
 // Close ends all that the stock holds. It may be called twice.
-func (s *Stock[T]) Close() {
+func (s *Stock) Close() {
 	s.mu.Lock()
 	s.closed = true
 	rest := s.ready

@@ -48,9 +48,9 @@ func launchFake(_ context.Context, cmd process.Command) (Program, error) {
 	return &fake{end: end, done: make(chan struct{})}, err
 }
 
-func newStock(t *testing.T, made *atomic.Int64, fail *atomic.Bool) *Stock[*Worker] {
+func newStock(t *testing.T, made *atomic.Int64, fail *atomic.Bool) *Stock {
 	log := slog.New(slog.DiscardHandler)
-	s := NewStock(StockConfig[*Worker]{Log: log, Memory: 8 << 20, Each: 1 << 20, Make: func(ctx context.Context) (*Worker, error) {
+	s := NewStock(StockConfig{Log: log, Memory: 8 << 20, Each: 1 << 20, Make: func(ctx context.Context) (*Worker, error) {
 		if fail.Load() {
 			return nil, errors.New("no")
 		}

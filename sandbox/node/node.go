@@ -75,7 +75,7 @@ func (d *Driver) ready(ctx context.Context) (*frame.Starter, error) {
 	}
 	d.starter = d.newStarter(dir)
 	if d.cfg.Ahead > 0 {
-		d.starter.Stock = frame.NewStock(frame.StockConfig[*frame.Worker]{Make: d.starter.Anonymous, Memory: d.cfg.Ahead, Each: 48 * mayfly.MiB, Log: d.cfg.Log})
+		d.starter.Stock = frame.NewStock(frame.StockConfig{Make: d.starter.Anonymous, Memory: d.cfg.Ahead, Each: 48 * mayfly.MiB, Log: d.cfg.Log})
 		d.starter.Stock.Open()
 	}
 	return d.starter, nil

@@ -21,8 +21,8 @@ const (
 )
 
 // ahead is the stock of a template's children.
-func (t *templates) ahead(tpl *template, spec *sandbox.Spec) *frame.Stock[*frame.Worker] {
-	return frame.NewStock(frame.StockConfig[*frame.Worker]{
+func (t *templates) ahead(tpl *template, spec *sandbox.Spec) *frame.Stock {
+	return frame.NewStock(frame.StockConfig{
 		Least: leastAhead, Most: mostAhead, Each: eachAhead, Log: t.driver.cfg.Log,
 		Make: func(ctx context.Context) (*frame.Worker, error) {
 			ctx, cancel := context.WithTimeout(ctx, 10*time.Second)

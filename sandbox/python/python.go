@@ -22,9 +22,9 @@ type Driver struct {
 	templates *templates
 
 	mu       sync.Mutex
-	closed   bool                        // guarded by mu
-	starters map[string]*frame.Starter   // guarded by mu; by interpreter
-	stock    *frame.Stock[*frame.Worker] // guarded by mu; of the machine's interpreter
+	closed   bool                      // guarded by mu
+	starters map[string]*frame.Starter // guarded by mu; by interpreter
+	stock    *frame.Stock              // guarded by mu; of the machine's interpreter
 }
 
 var _ sandbox.Driver = (*Driver)(nil)
@@ -74,7 +74,7 @@ func (d *Driver) starter(ctx context.Context, spec *sandbox.Spec) (*frame.Starte
 	}
 	s := d.newStarter(p, files)
 	if p == machine && d.cfg.Ahead > 0 {
-		s.Stock = frame.NewStock(frame.StockConfig[*frame.Worker]{Make: s.Anonymous, Memory: d.cfg.Ahead, Each: 16 * mayfly.MiB, Log: d.cfg.Log})
+		s.Stock = frame.NewStock(frame.StockConfig{Make: s.Anonymous, Memory: d.cfg.Ahead, Each: 16 * mayfly.MiB, Log: d.cfg.Log})
 		d.stock = s.Stock
 	}
 	d.starters[p.Path] = s

@@ -44,8 +44,8 @@ type template struct {
 	built   chan struct{} // closed when building is over
 	worker  *frame.Worker // set before built is closed; nil where refused
 	process *process.Process
-	ready   *frame.Stock[*frame.Worker] // children that wait; nil where refused
-	err     error                       // why not, where the code failed
+	ready   *frame.Stock // children that wait; nil where refused
+	err     error        // why not, where the code failed
 
 	// guarded by templates.mu
 	children int

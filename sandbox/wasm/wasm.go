@@ -45,7 +45,7 @@ type Config struct {
 type Driver struct {
 	config Config
 	cache  *cache
-	stock  *frame.Stock[*frame.Worker]
+	stock  *frame.Stock
 	spares *spares
 	log    *slog.Logger
 	exe    string // this executable
@@ -81,7 +81,7 @@ func New(c Config) (*Driver, error) {
 		config: c, cache: store, exe: exe, versions: map[string]*version{},
 		log: cmp.Or(c.Log, slog.New(slog.DiscardHandler)),
 	}
-	d.stock = frame.NewStock(frame.StockConfig[*frame.Worker]{
+	d.stock = frame.NewStock(frame.StockConfig{
 		Make: func(ctx context.Context) (*frame.Worker, error) { return d.begin(ctx, d.command(nil)) },
 		Each: 24 * mayfly.MiB, Log: d.log,
 	})
