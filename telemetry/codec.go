@@ -75,6 +75,8 @@ func (lineCodec) decode(k rowKey, body []byte) (mayfly.LogLine, error) {
 	return l, r.err
 }
 
+func (lineCodec) size(l *mayfly.LogLine) int { return int(unsafe.Sizeof(*l)) + len(l.Text) }
+
 // searched is the text alone: whose line it is, is asked for by other means.
 func (lineCodec) searched(body []byte) []byte {
 	r := reader{b: body}
@@ -131,6 +133,14 @@ func (spanCodec) decode(k rowKey, body []byte) (mayfly.Span, error) {
 		s.Links = append(s.Links, mayfly.Trace{ID: id, Span: r.string()})
 	}
 	return s, r.err
+}
+
+func (spanCodec) size(s *mayfly.Span) int {
+	n := int(unsafe.Sizeof(*s)) + len(s.Name) + len(s.Error) + len(s.Links)*int(unsafe.Sizeof(mayfly.Trace{}))
+	for k, v := range s.Attributes {
+		n += len(k) + len(v) + 2*int(unsafe.Sizeof(""))
+	}
+	return n
 }
 
 func (spanCodec) searched(body []byte) []byte { return body }
@@ -192,6 +202,18 @@ func (callCodec) decode(k rowKey, body []byte) (*mayfly.Invocation, error) {
 		inv.Event = []byte(s)
 	}
 	return inv, r.err
+}
+
+func (callCodec) size(p **mayfly.Invocation) int {
+	inv := *p
+	n := int(unsafe.Sizeof(*inv)) + len(inv.Phases)*int(unsafe.Sizeof(mayfly.Phase{})) + len(inv.Event)
+	if e := inv.Error; e != nil {
+		n += len(e.Message)
+		for _, line := range e.Trace {
+			n += len(line) + int(unsafe.Sizeof(""))
+		}
+	}
+	return n
 }
 
 func (callCodec) searched(body []byte) []byte { return body }

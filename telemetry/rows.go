@@ -22,6 +22,8 @@ type codec[T any] interface {
 	encode(dst []byte, row *T) []byte
 	// decode makes a row. It may keep body, which is never written to again.
 	decode(k rowKey, body []byte) (T, error)
+	// size is about what a row takes in memory, in bytes.
+	size(*T) int
 	// searched is the part of a body that filter.contains is about.
 	searched(body []byte) []byte
 }

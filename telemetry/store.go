@@ -9,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unsafe"
 
 	"golang.org/x/time/rate"
 
@@ -104,7 +103,7 @@ func (s *Store) Span(span mayfly.Span) {
 // Log takes a line over. It never blocks and never fails: a store that is
 // behind sheds. Lines of one instance keep their order.
 func (s *Store) Log(line mayfly.LogLine) {
-	s.lineQueue.put(shardOf(line.Instance), line, len(line.Text)+int(unsafe.Sizeof(line)))
+	s.lineQueue.put(shardOf(line.Instance), line, lineCodec{}.size(&line))
 }
 
 const (

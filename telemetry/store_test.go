@@ -2,6 +2,8 @@ package telemetry
 
 import (
 	"context"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -88,5 +90,45 @@ func TestTracesBySomeText(t *testing.T) {
 		if want == nil && len(got) > 0 || want != nil && (len(got) != 1 || got[0].ID != want.Trace.ID) {
 			t.Errorf("%q: %+v", text, got)
 		}
+	}
+}
+
+// A disk that hangs holds up nobody who follows, and what waits for it is
+// bounded.
+func TestDiskThatHangs(t *testing.T) {
+	s := open(t, func(c *Config) { c.LinesPerSecond = 1 << 30 })
+	s.lines.writing.Lock() // as a write that does not come back
+	run(t, s)
+	var once sync.Once
+	comesBack := func() { once.Do(s.lines.writing.Unlock) }
+	t.Cleanup(comesBack)
+	tail := s.Tail(t.Context(), LogQuery{Text: "last"})
+	text := strings.Repeat("x", 64<<10)
+	for i := range 3 * pendingBytes / len(text) {
+		s.Log(mayfly.LogLine{Time: time.Now(), App: "shop", Function: "pay", Instance: "i-1", Text: text})
+		if i%50 == 0 {
+			s.drain()
+		}
+	}
+	s.Log(mayfly.LogLine{Time: time.Now(), App: "shop", Function: "pay", Instance: "i-1", Text: `{"msg":"the last"}`})
+	select {
+	case <-tail:
+	case <-time.After(time.Minute):
+		t.Fatal("a follower waits for the disk")
+	}
+	s.lines.mu.RLock()
+	held := 0
+	for _, rows := range [][]mayfly.LogLine{s.lines.flushing, s.lines.pending} {
+		for i := range rows {
+			held += len(rows[i].Text)
+		}
+	}
+	s.lines.mu.RUnlock()
+	if shed := s.Health().Shed.Lines; held > 2*pendingBytes || shed == 0 {
+		t.Errorf("%d bytes wait for the disk, %d lines were shed", held, shed)
+	}
+	comesBack()
+	if lines, err := s.Logs(t.Context(), LogQuery{Limit: 1}); err != nil || len(lines) != 1 || !strings.Contains(lines[0].Text, "last") {
+		t.Errorf("%v, %v", lines, err)
 	}
 }

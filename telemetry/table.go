@@ -21,9 +21,10 @@ const (
 	// smallBlock is the mean of a block's rows below which a sealed segment is
 	// written anew: blocks of slow days are small and pack badly.
 	smallBlock = blockRows / 8
-	// pendingRows is how many rows may wait for the disk before the oldest of
-	// them are shed.
-	pendingRows = 1 << 18
+	// pendingBytes is how much memory rows may take that wait for the disk, beside
+	// those on their way, before the oldest of them are shed: some 250,000 ordinary
+	// lines.
+	pendingBytes = 64 << 20
 )
 
 // table holds the rows of one kind: those that wait for their block, and the
@@ -39,6 +40,7 @@ type table[T any] struct {
 
 	mu       sync.RWMutex
 	pending  []T        // guarded by mu; not yet in a block
+	bytes    int        // guarded by mu; of pending
 	flushing []T        // guarded by mu; on their way into blocks
 	segments []*segment // guarded by mu; by number
 	failure  string     // guarded by mu; of the last write, "" where it went well
@@ -68,10 +70,16 @@ func (t *table[T]) add(rows ...T) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.pending = append(t.pending, rows...)
-	if over := len(t.pending) - pendingRows; over > 0 {
-		t.shed.Add(int64(over))
-		t.pending = append(t.pending[:0:0], t.pending[over:]...)
+	for i := range rows {
+		t.bytes += t.codec.size(&rows[i])
 	}
+	over := 0
+	for ; t.bytes > pendingBytes; over++ {
+		t.bytes -= t.codec.size(&t.pending[over])
+	}
+	t.shed.Add(int64(over))
+	clear(t.pending[:over]) // what they hold is free before the slice moves on
+	t.pending = t.pending[over:]
 }
 
 // waiting is the number of rows that are not on disk.
@@ -88,7 +96,7 @@ func (t *table[T]) flush() error {
 	defer t.writing.Unlock()
 	t.mu.Lock()
 	rows := t.pending
-	t.flushing, t.pending = rows, nil
+	t.flushing, t.pending, t.bytes = rows, nil, 0
 	t.mu.Unlock()
 	if len(rows) == 0 {
 		return nil
