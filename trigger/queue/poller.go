@@ -240,8 +240,8 @@ func (d *Driver) fail(ctx context.Context, q *queue, le *event.Lease, spec *mayf
 	le.Fail(time.Now().Add(backoff.Delay(le.Attempt, schedule.Seed(le.ID))), last)
 }
 
-// die writes the dead letter, then sends the message to the queue for dead ones
-// where there is one, then finishes it, so that it is never nowhere.
+// die gives up a leased message and finishes it. One that cannot be buried now
+// comes again.
 func (d *Driver) die(ctx context.Context, q *queue, le *event.Lease, spec *mayfly.Queue, reason string, history []event.Attempt) {
 	letter := d.letter(q.app, q.name, &le.Item, reason)
 	letter.Attempts, letter.History = len(history), history
@@ -251,25 +251,32 @@ func (d *Driver) die(ctx context.Context, q *queue, le *event.Lease, spec *mayfl
 	if reason == event.DeadExpired {
 		letter.Attempts, letter.Error = le.Attempt-1, tooOld(spec)
 	}
-	err := d.cfg.Dead.Add(ctx, letter)
-	if err == nil && spec.DeadLetter != "" {
-		var m stored
-		_ = json.Unmarshal(le.Body, &m)
-		_, err = d.Send(ctx, q.app, spec.DeadLetter, &mayfly.Message{
-			Body: m.Body, Key: le.Key, DedupID: "dead." + le.ID, Trace: m.Trace, Hops: m.Hops,
-			Attributes: with(m.Attributes, "DeadLetterQueueSourceArn", ARN(d.cfg.Region, q.app, q.name)),
-		})
-	}
-	if err != nil && letter.ID != "" && trigger.Judge(err) == trigger.Reject {
-		d.cfg.Logger.Warn("a dead message cannot go to the queue for dead ones; it is a dead letter", "queue", q.name, "to", spec.DeadLetter, "error", err)
-		err = nil
-	}
-	if err != nil {
+	if err := d.bury(ctx, q, &le.Item, spec, letter); err != nil {
 		d.cfg.Logger.Error("a dead letter cannot be written; the message comes again", "queue", q.name, "message", le.ID, "error", err)
 		le.Release(time.Now().Add(time.Second))
 		return
 	}
 	le.Done()
+}
+
+// bury writes the dead letter of a message, then sends the message to the queue
+// for dead ones where there is one. The message is finished after it, so that it
+// is never nowhere.
+func (d *Driver) bury(ctx context.Context, q *queue, it *event.Item, spec *mayfly.Queue, letter *event.DeadLetter) error {
+	if err := d.cfg.Dead.Add(ctx, letter); err != nil || spec.DeadLetter == "" {
+		return err
+	}
+	var m stored
+	_ = json.Unmarshal(it.Body, &m)
+	_, err := d.Send(ctx, q.app, spec.DeadLetter, &mayfly.Message{
+		Body: m.Body, Key: it.Key, DedupID: "dead." + it.ID, Trace: m.Trace, Hops: m.Hops,
+		Attributes: with(m.Attributes, "DeadLetterQueueSourceArn", ARN(d.cfg.Region, q.app, q.name)),
+	})
+	if err != nil && trigger.Judge(err) == trigger.Reject {
+		d.cfg.Logger.Warn("a dead message cannot go to the queue for dead ones; it is a dead letter", "queue", q.name, "to", spec.DeadLetter, "error", err)
+		return nil
+	}
+	return err
 }
 
 func with(attributes map[string]string, name, value string) map[string]string {

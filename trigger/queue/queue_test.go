@@ -512,7 +512,7 @@ func TestRetention(t *testing.T) {
 // Messages that nobody receives are given up when they are too old; those for
 // later count from then.
 func TestRetentionWithoutReceiver(t *testing.T) {
-	m := without(app(&mayfly.Queue{Retention: mayfly.Duration(time.Hour)}, mayfly.Trigger{}))
+	m := without(app(&mayfly.Queue{Retention: mayfly.Duration(time.Hour), DeadLetter: "dead"}, mayfly.Trigger{}))
 	r := start(t, "", triggertest.Deploy(m), nil)
 	now := time.Now()
 	later := message("2")
@@ -533,6 +533,10 @@ func TestRetentionWithoutReceiver(t *testing.T) {
 		if waiting, dead := count(); waiting != c.waiting || dead != c.dead {
 			t.Errorf("after %s: %d wait and %d are dead", c.at, waiting, dead)
 		}
+	}
+	copies, err := r.Receive(context.Background(), "app", "dead", 10, 0, 0)
+	if err != nil || len(copies) != 1 || string(copies[0].Body) != "1" {
+		t.Errorf("the queue for dead messages has %+v, %v", copies, err)
 	}
 	spec := withDefaults(m.Queues["jobs"])
 	it := event.Item{Created: now, At: later.At}

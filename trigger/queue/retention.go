@@ -47,7 +47,8 @@ func (d *Driver) sweep(ctx context.Context) {
 func (d *Driver) expire(ctx context.Context, now time.Time) {
 	for _, lane := range d.cfg.Store.Lanes() {
 		app, name, _ := strings.Cut(lane.Name(), "/")
-		spec, err := d.spec(mayfly.AppName(app), name)
+		q := &queue{app: mayfly.AppName(app), name: name}
+		spec, err := d.spec(q.app, q.name)
 		if oldest := lane.Stats().Oldest; err != nil || oldest.IsZero() || now.Sub(oldest) <= spec.Retention.D() {
 			continue
 		}
@@ -55,9 +56,9 @@ func (d *Driver) expire(ctx context.Context, now time.Time) {
 			if w.State == event.Leased || !expired(&w.Item, &spec, now) {
 				return nil
 			}
-			letter := d.letter(mayfly.AppName(app), name, &w.Item, event.DeadExpired)
+			letter := d.letter(q.app, q.name, &w.Item, event.DeadExpired)
 			letter.Attempts, letter.History, letter.Error = w.Attempts, w.History, tooOld(&spec)
-			if err := d.cfg.Dead.Add(ctx, letter); err != nil {
+			if err := d.bury(ctx, q, &w.Item, &spec, letter); err != nil {
 				return err
 			}
 			_, err := d.cfg.Store.Cancel(ctx, w.ID)
