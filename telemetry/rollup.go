@@ -62,12 +62,11 @@ func (r *rollup) records(rows []*mayfly.Invocation) {
 // was opened. It is a background task: summaries are low until it is done.
 func (r *rollup) restore(ctx context.Context, calls *table[*mayfly.Invocation], opened time.Time) {
 	f := filter[*mayfly.Invocation]{since: opened.Add(-maxWindow).UnixNano(), until: opened.UnixNano()}
-	now := minuteOf(opened)
 	// A damaged block is counted where it is found; what is missing stays missing.
 	_ = calls.each(ctx, f, func(k *rowKey) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.add(k, now)
+		r.add(k, minuteOf(time.Now()))
 	})
 }
 

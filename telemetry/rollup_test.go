@@ -36,3 +36,16 @@ func TestRollupAfterTheClockWentBack(t *testing.T) {
 		t.Errorf("%d calls after the clock went back, want 2", n)
 	}
 }
+
+// What is restored of an hour ago has the places of calls that came since the
+// store was opened; it does not take them.
+func TestRollupRestoresBesideCalls(t *testing.T) {
+	s := open(t, nil)
+	now := time.Now()
+	s.calls.add(call("shop", "pay", now.Add(-time.Hour)))
+	s.rollup.records([]*mayfly.Invocation{call("shop", "pay", now)})
+	s.rollup.restore(t.Context(), s.calls, now.Add(-2*time.Minute))
+	if got := s.rollup.summaries("", time.Hour, false, time.Now()); len(got) != 1 || got[0].Calls != 1 {
+		t.Errorf("%+v", got)
+	}
+}
