@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -41,9 +40,11 @@ func listTopics(cmd *cobra.Command, g *globals) error {
 	var out struct {
 		Topics []topicInfo `json:"topics"`
 	}
-	streams, err := g.streams(cmd.Context())
-	if err != nil {
-		return err
+	var consumed streamList
+	if !g.json { // which shows the topics' reply as it is
+		if err := g.appCall(cmd.Context(), http.MethodGet, "/streams", nil, &consumed); err != nil {
+			return err
+		}
 	}
 	return g.appRaw(cmd.Context(), http.MethodGet, "/topics", nil, &out, func(w io.Writer) {
 		var rows [][]string
@@ -56,7 +57,7 @@ func listTopics(cmd *cobra.Command, g *globals) error {
 			for _, s := range t.Subscriptions {
 				subs = append(subs, fmt.Sprintf("%s (%d waiting, %d failing)", s.Name, s.Waiting, s.Failing))
 			}
-			for _, s := range streams {
+			for _, s := range consumed.Streams {
 				if s.Topic == t.Name {
 					subs = append(subs, fmt.Sprintf("%s (stream, %d of %d partitions behind)", s.Function, s.behind(), len(s.Partitions)))
 				}
@@ -90,25 +91,18 @@ func (s *streamInfo) behind() (n int) {
 	return n
 }
 
-func (g *globals) streams(ctx context.Context) ([]streamInfo, error) {
-	var out struct {
-		Streams []streamInfo `json:"streams"`
-	}
-	err := g.appCall(ctx, http.MethodGet, "/streams", nil, &out)
-	return out.Streams, err
+type streamList struct {
+	Streams []streamInfo `json:"streams"`
 }
 
 func newTopicStreamsCmd(g *globals) *cobra.Command {
 	return &cobra.Command{
 		Use: "streams", Short: "Functions that consume topics in order, and how far each partition is", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			streams, err := g.streams(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return g.print(map[string]any{"streams": streams}, func(w io.Writer) {
+			var out streamList
+			return g.appRaw(cmd.Context(), http.MethodGet, "/streams", nil, &out, func(w io.Writer) {
 				var rows [][]string
-				for _, s := range streams {
+				for _, s := range out.Streams {
 					for _, p := range s.Partitions {
 						state := "up to date"
 						if p.Behind != "" {
