@@ -25,8 +25,7 @@ exports.handler = async (event) => {
 };
 `
 
-// stamperFunction is one instance that takes stamps; on are its further
-// triggers.
+// stamperFunction is one instance that takes stamps.
 func stamperFunction() function {
 	return function{name: "stamp", label: "node, one instance", needs: "node",
 		manifest: "runtime: node\nsource: ./stamp\nhandler: index.handler\nkeep_alive: 1h\nconcurrency: {per_instance: 64, max: 1}",

@@ -10,24 +10,22 @@ import (
 // pace is an open loop: requests leave at a rate, whether or not the replies to
 // those before have come, as far as there are connections.
 type pace struct {
-	addr        string
-	rate        int           // requests a second
-	duration    time.Duration // 0: until ctx ends
-	connections int           // most requests under way; default 64
-	request     func(n int) []byte
-	reply       func(n int, began time.Time, r *reply, err error) // called by all connections; r is valid until it returns
+	addr     string
+	rate     int           // requests a second
+	duration time.Duration // 0: until ctx ends
+	request  func(n int) []byte
+	reply    func(n int, began time.Time, r *reply, err error) // called by all connections; r is valid until it returns
 }
 
-// run sends until the duration is over or ctx ends, and returns how long that
-// took.
-func (p pace) run(ctx context.Context) time.Duration {
-	if p.connections == 0 {
-		p.connections = 64
-	}
+// paceConnections is the most requests under way.
+const paceConnections = 64
+
+// run sends until the duration is over or ctx ends.
+func (p pace) run(ctx context.Context) {
 	var next atomic.Int64
 	var senders sync.WaitGroup
 	began := time.Now()
-	for range p.connections {
+	for range paceConnections {
 		senders.Go(func() {
 			var c *wire
 			defer func() { c.close() }()
@@ -45,7 +43,6 @@ func (p pace) run(ctx context.Context) time.Duration {
 		})
 	}
 	senders.Wait()
-	return time.Since(began)
 }
 
 // once sends one request and returns the connection for the next.
