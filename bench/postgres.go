@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -24,7 +25,12 @@ func startPostgres(ctx context.Context) (dsn string, stop func(), err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	stop = func() { _ = os.RemoveAll(dir) }
+	remove := func() { _ = os.RemoveAll(dir) }
+	defer func() {
+		if dsn == "" {
+			remove()
+		}
+	}()
 	attr := &syscall.SysProcAttr{}
 	if os.Getuid() == 0 { // PostgreSQL refuses root
 		u, err := user.Lookup("postgres")
@@ -45,25 +51,30 @@ func startPostgres(ctx context.Context) (dsn string, stop func(), err error) {
 	}
 	data := filepath.Join(dir, "data")
 	if out, err := run("initdb", "-D", data, "-U", "postgres", "-A", "trust").CombinedOutput(); err != nil {
-		stop()
 		return "", nil, fmt.Errorf("set up PostgreSQL: %w\n%s", err, out)
 	}
 	server := run("postgres", "-D", data, "-k", dir, "-c", "listen_addresses=")
+	var log bytes.Buffer
+	server.Stdout, server.Stderr = &log, &log
 	if err := server.Start(); err != nil {
-		stop()
 		return "", nil, err
 	}
-	remove := stop
-	stop = func() {
-		_ = server.Process.Signal(syscall.SIGINT) // fast shutdown
-		_ = server.Wait()
-		remove()
-	}
-	for ctx.Err() == nil {
+	ended := make(chan error, 1)
+	go func() { ended <- server.Wait() }()
+	for {
 		if _, err := os.Stat(filepath.Join(dir, ".s.PGSQL.5432")); err == nil {
 			break
 		}
-		pause(ctx, 20*time.Millisecond)
+		select {
+		case err := <-ended: // also where ctx ended, which kills it
+			return "", nil, fmt.Errorf("PostgreSQL does not start: %v\n%s", err, &log)
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
-	return "host=" + dir + " user=postgres dbname=postgres", stop, ctx.Err()
+	stop = func() {
+		_ = server.Process.Signal(syscall.SIGINT) // fast shutdown
+		<-ended
+		remove()
+	}
+	return "host=" + dir + " user=postgres dbname=postgres", stop, nil
 }
