@@ -18,8 +18,8 @@ import (
 	"github.com/mayfly-cloud/mayfly"
 )
 
-// How long a source waits before it connects again: twice as long each time,
-// from the first to the most, with jitter.
+// How long a source waits at most before it connects again: twice as long each
+// time, from the first to the most. Jitter takes up to half of it away.
 const (
 	firstReconnect = 250 * time.Millisecond
 	mostReconnect  = 30 * time.Second
@@ -175,7 +175,7 @@ func (s *Source) keep(ctx context.Context, b *Binding, l *Link) {
 		if time.Since(began) > steady {
 			wait = firstReconnect
 		}
-		pause := wait/2 + rand.N(wait)
+		pause := wait/2 + rand.N(wait/2)
 		l.lost(err, pause)
 		select {
 		case <-time.After(pause):

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -129,7 +130,8 @@ func TestSourceFollowsDeploys(t *testing.T) {
 	triggertest.Until(t, "one consumer", has(s, trigger.LinkConnected))
 }
 
-// TestSourceComesBack begins a consumer that ended again, and says why it ended.
+// TestSourceComesBack begins a consumer that ended again, and says why it ended
+// and when it is tried again.
 func TestSourceComesBack(t *testing.T) {
 	o := newOutside()
 	s := run(t, o, nil)
@@ -139,6 +141,9 @@ func TestSourceComesBack(t *testing.T) {
 		all := s.Links()
 		return len(all) == 1 && all[0].Status == trigger.LinkLost && all[0].Error == "no route" && !all[0].Retry.IsZero()
 	})
+	if l := s.Links()[0]; l.Retry.Sub(l.Since) > 250*time.Millisecond { // zero where it is back already
+		t.Errorf("lost at %s, tried again at %s", l.Since, l.Retry)
+	}
 	triggertest.Until(t, "another consumer", has(s, trigger.LinkConnected))
 	if l := s.Links()[0]; l.Error != "" || !l.Retry.IsZero() {
 		t.Errorf("%+v", l)
