@@ -34,27 +34,36 @@ const steady = time.Minute
 // one, may be dropped.
 type Enqueue func(ctx context.Context, b *Binding, id string, event []byte) error
 
+// SourceConfig of a driver of a server outside. Enqueue is needed.
+type SourceConfig struct {
+	Enqueue Enqueue
+	Secrets Secrets      // needed where a trigger names a secret
+	Log     *slog.Logger // default: discards
+}
+
+// Consume takes messages for a binding until ctx ends or the connection does, and
+// gives them to the link. It acknowledges a message once the link has accepted
+// it, and not before.
+type Consume func(ctx context.Context, b *Binding, l *Link) error
+
 // Source keeps a consumer of a server outside for each of a kind's bindings. A
 // consumer that ends is begun again with backoff. It is safe for concurrent use.
 type Source struct {
-	// Consume takes messages for a binding until ctx ends or the connection
-	// does, and gives them to the link. It acknowledges a message once the link
-	// has accepted it, and not before.
-	Consume func(ctx context.Context, b *Binding, l *Link) error
-	Enqueue Enqueue
-	Log     *slog.Logger
-
-	once sync.Once
-	wake chan struct{} // holds a token when Run must look at wanted
+	SourceConfig
+	consume Consume
+	wake    chan struct{} // holds a token when Run must look at wanted
 
 	mu     sync.Mutex
 	wanted map[string]Binding // guarded by mu
 	links  map[string]*Link   // guarded by mu; of the consumers that run, by the same key
 }
 
-func (s *Source) woken() chan struct{} {
-	s.once.Do(func() { s.wake = make(chan struct{}, 1) })
-	return s.wake
+// NewSource makes a Source without bindings, for a driver to embed.
+func NewSource(cfg SourceConfig, consume Consume) *Source {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Source{SourceConfig: cfg, consume: consume, wake: make(chan struct{}, 1), links: map[string]*Link{}}
 }
 
 // Apply replaces the bindings.
@@ -67,7 +76,7 @@ func (s *Source) Apply(_ context.Context, all []Binding) error {
 	s.wanted = wanted
 	s.mu.Unlock()
 	select {
-	case s.woken() <- struct{}{}:
+	case s.wake <- struct{}{}:
 	default:
 	}
 	return nil
@@ -129,7 +138,7 @@ func (s *Source) Run(ctx context.Context) error {
 			}
 		}
 		select {
-		case <-s.woken():
+		case <-s.wake:
 		case <-ctx.Done():
 			for key, c := range running {
 				c.stop()
@@ -145,9 +154,6 @@ func (s *Source) start(ctx context.Context, key string, b Binding) *consumer {
 	c := &consumer{binding: b, cancel: cancel, ended: make(chan struct{})}
 	l := newLink(&c.binding, s.Enqueue, s.Log)
 	s.mu.Lock()
-	if s.links == nil {
-		s.links = map[string]*Link{}
-	}
 	s.links[key] = l
 	s.mu.Unlock()
 	go func() {
@@ -168,7 +174,7 @@ func (s *Source) keep(ctx context.Context, b *Binding, l *Link) {
 	wait := firstReconnect
 	for ctx.Err() == nil {
 		began := time.Now()
-		err := s.Consume(ctx, b, l)
+		err := s.consume(ctx, b, l)
 		if ctx.Err() != nil {
 			return
 		}
@@ -204,11 +210,11 @@ func CheckSource(op string, t *mayfly.Trigger, schemes ...string) error {
 
 // Credentials are the user and the password that a binding's secret holds, both
 // "" where it names none.
-func Credentials(ctx context.Context, secrets Secrets, b *Binding) (user, password string, err error) {
+func (s *Source) Credentials(ctx context.Context, b *Binding) (user, password string, err error) {
 	if b.Trigger.Secret == "" {
 		return "", "", nil
 	}
-	text, err := secrets.Secret(ctx, b.App, b.Trigger.Secret)
+	text, err := s.Secrets.Secret(ctx, b.App, b.Trigger.Secret)
 	if err != nil {
 		return "", "", err
 	}

@@ -3,7 +3,6 @@ package trigger_test
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"slices"
 	"sync"
 	"testing"
@@ -68,7 +67,7 @@ func (o *outside) consumed() []string {
 
 func run(t *testing.T, o *outside, enqueue trigger.Enqueue) *trigger.Source {
 	t.Helper()
-	s := &trigger.Source{Consume: o.consume, Enqueue: enqueue, Log: slog.New(slog.DiscardHandler)}
+	s := trigger.NewSource(trigger.SourceConfig{Enqueue: enqueue}, o.consume)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/url"
 	"strings"
@@ -25,28 +24,18 @@ const (
 	heartbeat      = 10 * time.Second
 )
 
-// Config of the sources. Enqueue is needed.
-type Config struct {
-	Enqueue trigger.Enqueue
-	Secrets trigger.Secrets // needed where a trigger names a secret
-	Log     *slog.Logger    // default: discards
-}
+// Config of the sources.
+type Config = trigger.SourceConfig
 
 // Driver consumes the queues of all bindings. It is safe for concurrent use.
-type Driver struct {
-	cfg Config
-	trigger.Source
-}
+type Driver struct{ *trigger.Source }
 
 var _ trigger.Driver = (*Driver)(nil)
 
 // New makes a Driver without bindings.
 func New(cfg Config) *Driver {
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
-	d := &Driver{cfg: cfg}
-	d.Source = trigger.Source{Consume: d.consume, Enqueue: cfg.Enqueue, Log: cfg.Log}
+	d := &Driver{}
+	d.Source = trigger.NewSource(cfg, d.consume)
 	return d
 }
 
@@ -159,7 +148,7 @@ func address(conn *amqp091.Connection) string {
 
 // connect connects to the first broker that answers.
 func (d *Driver) connect(ctx context.Context, b *trigger.Binding) (*amqp091.Connection, error) {
-	user, password, err := trigger.Credentials(ctx, d.cfg.Secrets, b)
+	user, password, err := d.Credentials(ctx, b)
 	if err != nil {
 		return nil, err
 	}

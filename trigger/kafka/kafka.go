@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"regexp"
 	"slices"
 	"strings"
@@ -27,28 +26,18 @@ const (
 	pingEvery      = 10 * time.Second // where no records come
 )
 
-// Config of the sources. Enqueue is needed.
-type Config struct {
-	Enqueue trigger.Enqueue
-	Secrets trigger.Secrets // needed where a trigger names a secret
-	Log     *slog.Logger    // default: discards
-}
+// Config of the sources.
+type Config = trigger.SourceConfig
 
 // Driver consumes the topics of all bindings. It is safe for concurrent use.
-type Driver struct {
-	cfg Config
-	trigger.Source
-}
+type Driver struct{ *trigger.Source }
 
 var _ trigger.Driver = (*Driver)(nil)
 
 // New makes a Driver without bindings.
 func New(cfg Config) *Driver {
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
-	d := &Driver{cfg: cfg}
-	d.Source = trigger.Source{Consume: d.consume, Enqueue: cfg.Enqueue, Log: cfg.Log}
+	d := &Driver{}
+	d.Source = trigger.NewSource(cfg, d.consume)
 	return d
 }
 
@@ -136,7 +125,7 @@ func (d *Driver) poll(ctx context.Context, client *kgo.Client, b *trigger.Bindin
 // options of a client. Partitions are kept until what was polled of them is
 // committed, so that a rebalance makes no duplicates.
 func (d *Driver) options(ctx context.Context, b *trigger.Binding) ([]kgo.Opt, error) {
-	user, password, err := trigger.Credentials(ctx, d.cfg.Secrets, b)
+	user, password, err := d.Credentials(ctx, b)
 	if err != nil {
 		return nil, err
 	}

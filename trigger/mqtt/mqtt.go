@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -23,28 +22,18 @@ const (
 	sideBySide     = 64 // messages that are being accepted; brokers hand out 20 by default
 )
 
-// Config of the sources. Enqueue is needed.
-type Config struct {
-	Enqueue trigger.Enqueue
-	Secrets trigger.Secrets // needed where a trigger names a secret
-	Log     *slog.Logger    // default: discards
-}
+// Config of the sources.
+type Config = trigger.SourceConfig
 
 // Driver consumes the topics of all bindings. It is safe for concurrent use.
-type Driver struct {
-	cfg Config
-	trigger.Source
-}
+type Driver struct{ *trigger.Source }
 
 var _ trigger.Driver = (*Driver)(nil)
 
 // New makes a Driver without bindings.
 func New(cfg Config) *Driver {
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
-	d := &Driver{cfg: cfg}
-	d.Source = trigger.Source{Consume: d.consume, Enqueue: cfg.Enqueue, Log: cfg.Log}
+	d := &Driver{}
+	d.Source = trigger.NewSource(cfg, d.consume)
 	return d
 }
 
@@ -81,7 +70,7 @@ func (s *session) fail(err error) {
 }
 
 func (d *Driver) consume(ctx context.Context, b *trigger.Binding, l *trigger.Link) error {
-	user, password, err := trigger.Credentials(ctx, d.cfg.Secrets, b)
+	user, password, err := d.Credentials(ctx, b)
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -26,29 +25,21 @@ const (
 	again          = time.Second      // until a message that could not be accepted comes again
 )
 
-// Config of the sources. Enqueue is needed.
-type Config struct {
-	Enqueue trigger.Enqueue
-	Secrets trigger.Secrets // needed where a trigger names a secret
-	Log     *slog.Logger    // default: discards
-}
+// Config of the sources.
+type Config = trigger.SourceConfig
 
 // Driver consumes the subjects of all bindings. It is safe for concurrent use.
 type Driver struct {
-	cfg       Config
+	*trigger.Source
 	lookAgain time.Duration // for a stream that was made after the connection
-	trigger.Source
 }
 
 var _ trigger.Driver = (*Driver)(nil)
 
 // New makes a Driver without bindings.
 func New(cfg Config) *Driver {
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
-	d := &Driver{cfg: cfg, lookAgain: 10 * time.Second}
-	d.Source = trigger.Source{Consume: d.consume, Enqueue: cfg.Enqueue, Log: cfg.Log}
+	d := &Driver{lookAgain: 10 * time.Second}
+	d.Source = trigger.NewSource(cfg, d.consume)
 	return d
 }
 
@@ -68,7 +59,7 @@ func (d *Driver) Check(_ *mayfly.Manifest, fn mayfly.FunctionName, t *mayfly.Tri
 }
 
 func (d *Driver) consume(ctx context.Context, b *trigger.Binding, l *trigger.Link) error {
-	user, password, err := trigger.Credentials(ctx, d.cfg.Secrets, b)
+	user, password, err := d.Credentials(ctx, b)
 	if err != nil {
 		return err
 	}
@@ -199,7 +190,7 @@ func (d *Driver) plain(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 			continue
 		case errors.Is(err, nats.ErrSlowConsumer):
 			dropped, _ := sub.Dropped()
-			d.cfg.Log.Error("messages come faster than they are accepted, and no stream keeps them: some are lost", "binding", b.String(), "lost", dropped)
+			d.Log.Error("messages come faster than they are accepted, and no stream keeps them: some are lost", "binding", b.String(), "lost", dropped)
 			continue
 		case err != nil:
 			return "", cmp.Or(context.Cause(ctx), err)

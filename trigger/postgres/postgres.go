@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/url"
 	"strconv"
@@ -25,28 +24,18 @@ const (
 	maxChannel     = 63               // bytes of a name, as PostgreSQL has it
 )
 
-// Config of the sources. Enqueue and Secrets are needed.
-type Config struct {
-	Enqueue trigger.Enqueue
-	Secrets trigger.Secrets
-	Log     *slog.Logger // default: discards
-}
+// Config of the sources. Secrets is needed too: a DSN is one.
+type Config = trigger.SourceConfig
 
 // Driver listens to the channels of all bindings. It is safe for concurrent use.
-type Driver struct {
-	cfg Config
-	trigger.Source
-}
+type Driver struct{ *trigger.Source }
 
 var _ trigger.Driver = (*Driver)(nil)
 
 // New makes a Driver without bindings.
 func New(cfg Config) *Driver {
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
-	d := &Driver{cfg: cfg}
-	d.Source = trigger.Source{Consume: d.consume, Enqueue: cfg.Enqueue, Log: cfg.Log}
+	d := &Driver{}
+	d.Source = trigger.NewSource(cfg, d.consume)
 	return d
 }
 
@@ -102,7 +91,7 @@ func (d *Driver) consume(ctx context.Context, b *trigger.Binding, l *trigger.Lin
 		}
 	}
 	if was := l.State(); was.Status == trigger.LinkLost {
-		d.cfg.Log.Warn("what was notified while the connection was lost is lost", "binding", b.String(), "since", was.Since, "for", time.Since(was.Since).Round(time.Millisecond))
+		d.Log.Warn("what was notified while the connection was lost is lost", "binding", b.String(), "since", was.Since, "for", time.Since(was.Since).Round(time.Millisecond))
 	}
 	l.Up()
 	for {
@@ -148,7 +137,7 @@ func (d *Driver) dsn(ctx context.Context, b *trigger.Binding) (*pgx.ConnConfig, 
 			name = db.DSN
 		}
 	}
-	text, err := d.cfg.Secrets.Secret(ctx, b.App, name)
+	text, err := d.Secrets.Secret(ctx, b.App, name)
 	if err != nil {
 		return nil, err
 	}
