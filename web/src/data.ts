@@ -8,9 +8,15 @@ export interface Loaded<T> {
   reload: () => void
 }
 
+/** Ends when somebody sees the page: at once, where somebody does. */
+export const onceSeen = (signal: AbortSignal) => new Promise<void>((done) => {
+  if (document.hidden) document.addEventListener('visibilitychange', () => done(), { once: true, signal })
+  else done()
+})
+
 /**
  * Reads path, again every so many milliseconds where given, and on reload. A
- * page that nobody sees reads nothing; an answer that did not change draws
+ * page that nobody sees waits until somebody does; an answer that did not change draws
  * nothing. With keep, the answer for the path before is shown until there is a
  * new one: for paths that move on with time.
  */
@@ -23,10 +29,9 @@ export function useData<T>(path: string | null, every = 0, keep = false): Loaded
     let timer: ReturnType<typeof setTimeout>
     const read = async () => {
       try {
-        if (!document.hidden) {
-          const value = await reread<T>(path, stop.signal)
-          setState((s) => s.path === path && s.value === value && !s.error ? s : { path, value })
-        }
+        await onceSeen(stop.signal)
+        const value = await reread<T>(path, stop.signal)
+        setState((s) => s.path === path && s.value === value && !s.error ? s : { path, value })
       } catch (error) {
         if (!stop.signal.aborted) setState((s) => ({ path, value: keep || s.path === path ? s.value : undefined, error: error as Error }))
       }

@@ -2,6 +2,7 @@
 import type { ComponentChildren } from 'preact'
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { reread } from './api'
+import { onceSeen } from './data'
 import { type Head, HeadRow } from './parts'
 
 /** The rows that a scrolled box shows, and some more on both sides. */
@@ -44,17 +45,16 @@ export function usePages<T, P>(path: (after: number, limit: number) => string, r
     let timer: ReturnType<typeof setTimeout>
     const read = async () => {
       try {
-        if (!document.hidden) {
-          for (let n = a; n <= b; n++) {
-            const page = await reread<P>(path(n * size, size), stop.signal)
-            const got = rows(page)
-            setState((s) => {
-              const pages = new Map(s.key === key ? s.pages : [])
-              if (s.key === key && pages.get(n) === got.rows && s.total === got.total) return s
-              pages.set(n, got.rows)
-              return { key, pages, total: got.total, first: n === 0 || s.key !== key ? page : s.first }
-            })
-          }
+        await onceSeen(stop.signal)
+        for (let n = a; n <= b; n++) {
+          const page = await reread<P>(path(n * size, size), stop.signal)
+          const got = rows(page)
+          setState((s) => {
+            const pages = new Map(s.key === key ? s.pages : [])
+            if (s.key === key && pages.get(n) === got.rows && s.total === got.total) return s
+            pages.set(n, got.rows)
+            return { key, pages, total: got.total, first: n === 0 || s.key !== key ? page : s.first }
+          })
         }
       } catch (error) {
         if (!stop.signal.aborted) setState((s) => ({ ...s, error: error as Error }))

@@ -158,6 +158,25 @@ test('lines are searched, counted, opened and seen among their neighbours', { sk
   await look(page, 'logs-live')
 })
 
+test('a page that nobody sees reads when somebody does', { skip }, async () => {
+  const tab = await browser.newPage()
+  tab.setDefaultTimeout(60_000)
+  let asked = 0
+  tab.on('request', (req) => { if (req.url().includes('/v1/')) asked++ })
+  try {
+    await signIn(tab, node)
+    await tab.addInitScript(() => Object.defineProperty(document, 'hidden', { get: () => !window.looked }))
+    await tab.goto(`${node.console}logs?since=1h`)
+    await tab.waitForSelector('[aria-busy]')
+    assert.equal(asked, 0, 'a hidden page asks')
+    await tab.evaluate(() => { window.looked = true; document.dispatchEvent(new Event('visibilitychange')) })
+    await tab.waitForSelector('.line')
+    await tab.waitForSelector('.histogram figcaption:has-text("lines")')
+  } finally {
+    await tab.close()
+  }
+})
+
 test('calls appear as they happen', { skip }, async () => {
   await open('live')
   await until('a call is seen', async () => {
