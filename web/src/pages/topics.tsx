@@ -57,7 +57,7 @@ export function TopicPage(props: { app: string; name: string }) {
   const topics = useData<{ topics: Topic[] }>(base, 3000)
   const since = param('since') || '1h'
   const from = new Date(Math.floor((Date.now() - { '1h': 36e5, '24h': 864e5, '7d': 6048e5 }[since]!) / 6e4) * 6e4).toISOString()
-  const events = useData<{ events: Recorded[] }>(`${base}/${props.name}/events${query({ limit: 500, from })}`, 3000)
+  const events = useData<{ events: Recorded[] }>(`${base}/${props.name}/events${query({ limit: 500, from })}`, 3000, true)
   const [data, setData] = useState('{}')
   const [to, setTo] = useState('')
   const [open, setOpen] = useState('')
