@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mayfly-cloud/mayfly/api"
+	"github.com/mayfly-cloud/mayfly/api/client"
 	"github.com/mayfly-cloud/mayfly/daemon"
 )
 
@@ -25,10 +27,7 @@ func newDoctorCmd(g *globals) *cobra.Command {
 			}
 			d := examined{Doctor: machine}
 			if c, err := g.client(); err == nil { // else there is no node to ask
-				var t telemetryHealth
-				if c.Do(cmd.Context(), http.MethodGet, "/v1/telemetry", nil, &t) == nil {
-					d.Telemetry = &t
-				}
+				d.Telemetry = telemetryOf(cmd.Context(), c, doctorWaits)
 			}
 			return g.print(d, func(w io.Writer) {
 				printDoctor(w, d.Doctor)
@@ -45,6 +44,21 @@ func newDoctorCmd(g *globals) *cobra.Command {
 type examined struct {
 	api.Doctor
 	Telemetry *telemetryHealth `json:"telemetry,omitempty"`
+}
+
+// doctorWaits is how long a node that does not answer holds up what is known of
+// the machine.
+const doctorWaits = 5 * time.Second
+
+// telemetryOf is nil where no node answers in time.
+func telemetryOf(ctx context.Context, c *client.Client, wait time.Duration) *telemetryHealth {
+	ctx, stop := context.WithTimeout(ctx, wait)
+	defer stop()
+	var t telemetryHealth
+	if c.Do(ctx, http.MethodGet, "/v1/telemetry", nil, &t) != nil {
+		return nil
+	}
+	return &t
 }
 
 // telemetryHealth is how a node's telemetry fares, as the API gives it.

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/api/client"
 	"github.com/mayfly-cloud/mayfly/meter"
 	"github.com/mayfly-cloud/mayfly/telemetry"
 	"github.com/mayfly-cloud/mayfly/telemetry/alert"
@@ -162,5 +163,18 @@ func TestAlertVerbs(t *testing.T) {
 	says(t, out, alerts, []string{"test", "--expr", "faas_invocations_total > 0", "--since", "1m", "--step", "1s"}, "still firing", "function=pay")
 	if err := verb(t, alerts(), "test"); err == nil {
 		t.Error("a test of nothing was accepted")
+	}
+}
+
+// A node that hangs does not keep doctor from saying what it knows.
+func TestDoctorLeavesANodeThatHangs(t *testing.T) {
+	g, _, _ := observed(t)
+	if c, err := g.client(); err != nil || telemetryOf(t.Context(), c, time.Minute) == nil {
+		t.Errorf("a node that answers is not heard: %v", err)
+	}
+	hangs := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	defer hangs.Close()
+	if got := telemetryOf(t.Context(), &client.Client{Base: hangs.URL}, 50*time.Millisecond); got != nil {
+		t.Errorf("%+v", got)
 	}
 }
