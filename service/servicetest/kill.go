@@ -1,5 +1,3 @@
-// Package servicetest has what the tests of services share: kill -9 of a process
-// that writes.
 package servicetest
 
 import (

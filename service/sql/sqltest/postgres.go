@@ -1,7 +1,7 @@
-// Package sqltest starts real database servers for tests.
 package sqltest
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"os/user"
@@ -14,14 +14,25 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Postgres runs a server on a unix socket, where the machine has one installed,
-// and returns its DSN. settings are of its configuration, such as
-// "wal_level=logical". As root it runs as the user postgres or
-// nobody: PostgreSQL refuses root.
+// Postgres is Try for a test that is nothing without a server: it skips where
+// there is none.
 func Postgres(t testing.TB, settings ...string) string {
 	t.Helper()
+	dsn, why := Try(t, settings...)
+	if dsn == "" {
+		t.Skip(why)
+	}
+	return dsn
+}
+
+// Try runs a server until the test ends, and returns its DSN; "" and why where
+// there can be none here. settings are of its configuration, such as
+// "wal_level=logical". As root it runs as the user postgres or nobody: PostgreSQL
+// refuses root.
+func Try(t testing.TB, settings ...string) (dsn, why string) {
+	t.Helper()
 	if testing.Short() {
-		t.Skip("starts a PostgreSQL server")
+		return "", "a PostgreSQL server is not started by short tests"
 	}
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if len(found) == 0 {
@@ -30,7 +41,7 @@ func Postgres(t testing.TB, settings ...string) string {
 		}
 	}
 	if len(found) == 0 {
-		t.Skip("PostgreSQL is not installed")
+		return "", "PostgreSQL is not installed"
 	}
 	bin := filepath.Dir(found[len(found)-1])
 	dir, err := os.MkdirTemp("", "pg") // short: a socket's path has 108 bytes at most
@@ -40,7 +51,9 @@ func Postgres(t testing.TB, settings ...string) string {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	attr := &syscall.SysProcAttr{}
 	if os.Getuid() == 0 {
-		attr.Credential = unprivileged(t, dir)
+		if attr.Credential = unprivileged(t, dir); attr.Credential == nil {
+			return "", "there is no user to run PostgreSQL as"
+		}
 	}
 	run := func(name string, args ...string) *exec.Cmd {
 		cmd := exec.Command(filepath.Join(bin, name), args...)
@@ -50,7 +63,7 @@ func Postgres(t testing.TB, settings ...string) string {
 	}
 	data := filepath.Join(dir, "data")
 	if out, err := run("initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync").CombinedOutput(); err != nil {
-		t.Skipf("PostgreSQL cannot be set up here: %v\n%.500s", err, out)
+		return "", fmt.Sprintf("PostgreSQL cannot be set up here: %v\n%.500s", err, out)
 	}
 	server := run("postgres", "-D", data, "-k", dir, "-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=60")
 	for _, each := range settings {
@@ -69,12 +82,12 @@ func Postgres(t testing.TB, settings ...string) string {
 		_ = server.Wait()
 		_ = log.Close()
 	})
-	dsn := "host=" + dir + " user=postgres dbname=postgres"
+	dsn = "host=" + dir + " user=postgres dbname=postgres"
 	for end := time.Now().Add(60 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		c, err := pgconn.Connect(t.Context(), dsn)
 		if err == nil {
 			_ = c.Close(t.Context())
-			return dsn
+			return dsn, ""
 		}
 		if time.Now().After(end) {
 			text, _ := os.ReadFile(log.Name())
@@ -83,6 +96,8 @@ func Postgres(t testing.TB, settings ...string) string {
 	}
 }
 
+// unprivileged is a user who may run a server, to whom dir is given; nil where
+// there is none.
 func unprivileged(t testing.TB, dir string) *syscall.Credential {
 	t.Helper()
 	for _, name := range []string{"postgres", "nobody"} {
@@ -97,6 +112,5 @@ func unprivileged(t testing.TB, dir string) *syscall.Credential {
 		}
 		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 	}
-	t.Skip("there is no user to run PostgreSQL as")
 	return nil
 }
