@@ -164,7 +164,9 @@ func (t *Trail) Flush(now time.Time) error {
 	if len(counts) == 0 {
 		return nil
 	}
-	err := t.append(now, entriesOf(counts))
+	entries := entriesOf(counts)
+	sortByEnd(entries)
+	err := t.append(now, entries)
 	if err == nil {
 		return t.expire(now)
 	}
@@ -180,16 +182,19 @@ func (t *Trail) Flush(now time.Time) error {
 	return err
 }
 
-// entriesOf is what was counted, in the order of its end.
+// entriesOf is what was counted.
 func entriesOf(counts map[decided]*tally) []Entry {
-	var out []Entry
+	out := make([]Entry, 0, len(counts))
 	for key, c := range counts {
 		out = append(out, key.entry(c))
 	}
-	slices.SortFunc(out, func(a, b Entry) int {
+	return out
+}
+
+func sortByEnd(entries []Entry) {
+	slices.SortFunc(entries, func(a, b Entry) int {
 		return cmp.Or(a.To.Compare(b.To), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Verb, b.Verb))
 	})
-	return out
 }
 
 const dayFormat = "2006-01-02"

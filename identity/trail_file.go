@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// append writes entries to the day's file, a line each.
+// append writes entries to the day's file, a line each: all of them or, with an
+// error, none.
 func (t *Trail) append(now time.Time, entries []Entry) error {
 	var lines bytes.Buffer
 	enc := json.NewEncoder(&lines)
@@ -22,12 +23,33 @@ func (t *Trail) append(now time.Time, entries []Entry) error {
 			return err
 		}
 	}
-	f, err := os.OpenFile(t.file(now.UTC().Format(dayFormat)), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(t.file(now.UTC().Format(dayFormat)), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return fmt.Errorf("write audit: %w", err)
 	}
-	_, err = f.Write(lines.Bytes())
-	return errors.Join(err, f.Close())
+	return errors.Join(add(f, lines.Bytes()), f.Close())
+}
+
+// add writes lines at the end of a file. What a kill left of a last line stays a
+// line by itself, which read leaves out.
+func add(f *os.File, lines []byte) error {
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("write audit: %w", err)
+	}
+	end, last := info.Size(), []byte("\n")
+	if end > 0 {
+		if _, err := f.ReadAt(last, end-1); err != nil {
+			return fmt.Errorf("read audit: %w", err)
+		}
+	}
+	if last[0] != '\n' {
+		lines = append([]byte("\n"), lines...)
+	}
+	if _, err := f.WriteAt(lines, end); err != nil {
+		return fmt.Errorf("write audit: %w", errors.Join(err, f.Truncate(end)))
+	}
+	return nil
 }
 
 // Wanted says which entries a query wants. Empty fields want all.
@@ -55,6 +77,7 @@ func (t *Trail) Query(w Wanted) ([]Entry, error) {
 	t.mu.Lock()
 	found := entriesOf(t.counts)
 	t.mu.Unlock()
+	sortByEnd(found) // whoever records does not wait for it
 	out := []Entry{}
 	take := func(entries []Entry) bool {
 		for _, e := range slices.Backward(entries) {
@@ -89,7 +112,7 @@ func (t *Trail) Query(w Wanted) ([]Entry, error) {
 	return out, nil
 }
 
-// read is a day's entries. A last line that was cut off by a kill is left out.
+// read is a day's entries. A line that was cut off by a kill is left out.
 func (t *Trail) read(day string) ([]Entry, error) {
 	f, err := os.Open(t.file(day))
 	if errors.Is(err, fs.ErrNotExist) {

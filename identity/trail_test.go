@@ -98,8 +98,16 @@ func TestTrailOutlivesACutOffLine(t *testing.T) {
 	}
 	_, _ = f.WriteString(`{"from":"20`)
 	_ = f.Close()
-	if got := query(t, openTrail(t, dir), Wanted{}); len(got) != 1 {
+	again := openTrail(t, dir)
+	if got := query(t, again, Wanted{}); len(got) != 1 {
 		t.Errorf("%+v", got)
+	}
+	again.Record(Decision{Time: time.Now(), Who: function("a", "f"), App: "a", Verb: "write", Kind: "kv", Name: "y"})
+	if err := again.Flush(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if got := query(t, openTrail(t, dir), Wanted{Name: "y"}); len(got) != 1 {
+		t.Errorf("what was written next: %+v", got)
 	}
 }
 
