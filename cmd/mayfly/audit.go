@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/identity"
 )
 
@@ -31,12 +31,12 @@ func newAuditCmd(g *globals) *cobra.Command {
 			if refused {
 				q.Set("refused", "true")
 			}
-			if since != "" {
-				ago, err := time.ParseDuration(since)
-				if err != nil {
-					return usageError{fmt.Errorf("--since %q is not a duration, such as 1h", since)}
-				}
-				q.Set("since", time.Now().Add(-ago).UTC().Format(time.RFC3339))
+			from, err := mayfly.ParseTime(since, time.Now())
+			if err != nil {
+				return err
+			}
+			if !from.IsZero() {
+				q.Set("since", from.UTC().Format(time.RFC3339))
 			}
 			c, err := g.client()
 			if err != nil {
@@ -54,7 +54,7 @@ func newAuditCmd(g *globals) *cobra.Command {
 	f := cmd.Flags()
 	f.BoolVar(&refused, "refused", false, "only what was refused")
 	f.StringVar(&function, "function", "", "only what this function asked for")
-	f.StringVar(&since, "since", "", "only what was decided since, such as 1h")
+	f.StringVar(&since, "since", "", "from when on: 15m, 24h, 7d or RFC 3339")
 	f.IntVar(&limit, "limit", 100, "how many, at most 1000")
 	return cmd
 }

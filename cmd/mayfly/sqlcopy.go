@@ -62,9 +62,12 @@ func newSQLRestoreCmd(g *globals) *cobra.Command {
 		Use: "restore DATABASE --at TIME", Short: "Make an SQLite database what it was at a time, of its copies", Args: cobra.ExactArgs(1),
 		Long: "Makes an SQLite database what it was at a time, while it is in use. What it is now stays in the copies too. With --to it is left as it is, and what it was becomes a file.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			when, err := moment(at, time.Now())
+			when, err := mayfly.ParseTime(at, time.Now())
 			if err != nil {
 				return err
+			}
+			if when.IsZero() {
+				return usageError{errors.New("--at is empty; say a time, or how long ago: 10m")}
 			}
 			if to != "" {
 				return saveDatabase(cmd.Context(), g, args[0], "?at="+url.QueryEscape(when.Format(time.RFC3339Nano)), to)
@@ -79,17 +82,4 @@ func newSQLRestoreCmd(g *globals) *cobra.Command {
 	cmd.Flags().StringVar(&to, "to", "", "write what it was to this file instead")
 	_ = cmd.MarkFlagRequired("at")
 	return cmd
-}
-
-// moment reads a time, or how long ago it was.
-func moment(s string, now time.Time) (time.Time, error) {
-	var ago mayfly.Duration
-	if ago.UnmarshalText([]byte(s)) == nil && ago > 0 {
-		return now.Add(-ago.D()), nil
-	}
-	at, err := time.Parse(time.RFC3339, s)
-	if err != nil {
-		return at, mayfly.Errorf(mayfly.Invalid, "", "%q is not a time; write 2026-01-31T12:00:00Z, or how long ago: 10m", s)
-	}
-	return at, nil
 }
