@@ -44,11 +44,6 @@ type Functions interface {
 	Function(app mayfly.AppName, fn mayfly.FunctionName) (*mayfly.Function, bool)
 }
 
-// Authorizer decides whether who may do verb to the resource kind/name of app.
-type Authorizer interface {
-	Authorize(ctx context.Context, who mayfly.Caller, app mayfly.AppName, verb, kind, name string) error
-}
-
 // Secrets resolves an app's secret.
 type Secrets interface {
 	Secret(ctx context.Context, app mayfly.AppName, name string) (string, error)

@@ -18,13 +18,13 @@ type Config struct {
 	Dead      *event.Dead
 	Invoker   trigger.Invoker
 	Functions trigger.Functions
-	Sender    trigger.Sender     // for destinations; nil: a function with one fails its calls at the end
-	Authorize trigger.Authorizer // for the API; nil: everybody may
-	Logger    *slog.Logger       // default: discards
-	InFlight  int                // most calls of one function at once; default 1000
-	Region    string             // in ARN-like ids; default "local"
-	Drain     time.Duration      // how long running calls may take when Run's context ends; default 5 s
-	Done      func(Status)       // told of each call that ended; nil: nobody
+	Sender    trigger.Sender    // for destinations; nil: a function with one fails its calls at the end
+	Authorize mayfly.Authorizer // for the API; nil: administrators only
+	Logger    *slog.Logger      // default: discards
+	InFlight  int               // most calls of one function at once; default 1000
+	Region    string            // in ARN-like ids; default "local"
+	Drain     time.Duration     // how long running calls may take when Run's context ends; default 5 s
+	Done      func(Status)      // told of each call that ended; nil: nobody
 }
 
 // Calls accepts and runs asynchronous calls.

@@ -37,10 +37,7 @@ func (c *Calls) find(ctx context.Context, in *CallPath) (*Status, error) {
 	if status.App != "" && status.App != in.App {
 		return nil, mayfly.Errorf(mayfly.NotFound, "read call", "the app %s has no asynchronous call %s", in.App, in.ID)
 	}
-	if c.cfg.Authorize == nil {
-		return status, nil
-	}
-	return status, c.cfg.Authorize.Authorize(ctx, mayfly.CallerFrom(ctx), in.App, "call", "function", string(status.Function))
+	return status, mayfly.Authorize(ctx, c.cfg.Authorize, in.App, "call", "function", string(status.Function))
 }
 
 func (c *Calls) get(ctx context.Context, in *CallPath) (*statusOutput, error) {

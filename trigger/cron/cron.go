@@ -34,9 +34,9 @@ type Records interface {
 type Config struct {
 	Records   Records
 	Acceptor  trigger.Acceptor
-	Authorize trigger.Authorizer // for the API; nil: everybody may
-	Logger    *slog.Logger       // default: discards
-	Region    string             // in ARN-like ids; default "local"
+	Authorize mayfly.Authorizer // for the API; nil: administrators only
+	Logger    *slog.Logger      // default: discards
+	Region    string            // in ARN-like ids; default "local"
 }
 
 // Driver fires the schedules of all apps. It is safe for concurrent use.

@@ -44,10 +44,7 @@ func (d *Driver) Register(api huma.API) {
 }
 
 func (d *Driver) may(ctx context.Context, app mayfly.AppName, verb, fn string) error {
-	if d.cfg.Authorize == nil {
-		return nil
-	}
-	return d.cfg.Authorize.Authorize(ctx, mayfly.CallerFrom(ctx), app, verb, "function", fn)
+	return mayfly.Authorize(ctx, d.cfg.Authorize, app, verb, "function", fn)
 }
 
 func (d *Driver) httpList(ctx context.Context, in *listInput) (*listOutput, error) {

@@ -20,9 +20,9 @@ type Revive func(ctx context.Context, letter *event.DeadLetter, to string) error
 // Config of Letters. Dead, Revive and Sender are needed.
 type Config struct {
 	Dead      *event.Dead
-	Revive    map[string]Revive  // by the kind of source: queue, function, topic, stream
-	Sender    trigger.Sender     // to targets of another kind than the source
-	Authorize trigger.Authorizer // for the API; nil: everybody may
+	Revive    map[string]Revive // by the kind of source: queue, function, topic, stream
+	Sender    trigger.Sender    // to targets of another kind than the source
+	Authorize mayfly.Authorizer // for the API; nil: administrators only
 }
 
 // Letters are the dead letters of all apps.
@@ -144,9 +144,6 @@ func (l *Letters) Register(api huma.API) {
 
 // may asks for a verb on what a source names.
 func (l *Letters) may(ctx context.Context, app mayfly.AppName, verb, source string) error {
-	if l.cfg.Authorize == nil {
-		return nil
-	}
 	kind, name, _ := strings.Cut(source, "/")
 	switch {
 	case source == "":
@@ -154,7 +151,7 @@ func (l *Letters) may(ctx context.Context, app mayfly.AppName, verb, source stri
 	case kind == "stream":
 		kind = "topic"
 	}
-	return l.cfg.Authorize.Authorize(ctx, mayfly.CallerFrom(ctx), app, verb, kind, name)
+	return mayfly.Authorize(ctx, l.cfg.Authorize, app, verb, kind, name)
 }
 
 // maySend asks for the verb that sends to a target.

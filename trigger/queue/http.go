@@ -137,10 +137,7 @@ func (d *Driver) Register(api huma.API) {
 }
 
 func (d *Driver) may(ctx context.Context, in *Path, verb string) error {
-	if d.cfg.Authorize == nil {
-		return nil
-	}
-	return d.cfg.Authorize.Authorize(ctx, mayfly.CallerFrom(ctx), in.App, verb, "queue", in.Queue)
+	return mayfly.Authorize(ctx, d.cfg.Authorize, in.App, verb, "queue", in.Queue)
 }
 
 func (d *Driver) httpList(ctx context.Context, in *listInput) (*listOutput, error) {

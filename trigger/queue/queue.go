@@ -23,11 +23,11 @@ type Config struct {
 	Dead      *event.Dead
 	Invoker   trigger.Invoker
 	Apps      trigger.Apps
-	Paused    Switches           // what is paused; nil: nothing stays paused through a restart
-	Authorize trigger.Authorizer // for the API; nil: everybody may
-	Logger    *slog.Logger       // default: discards
-	Region    string             // in ARN-like ids; default "local"
-	Drain     time.Duration      // how long running calls may take when Run's context ends; default 5 s
+	Paused    Switches          // what is paused; nil: nothing stays paused through a restart
+	Authorize mayfly.Authorizer // for the API; nil: administrators only
+	Logger    *slog.Logger      // default: discards
+	Region    string            // in ARN-like ids; default "local"
+	Drain     time.Duration     // how long running calls may take when Run's context ends; default 5 s
 }
 
 // Switches keeps names that are switched on. *engine.Bucket is one.

@@ -98,10 +98,8 @@ func (d *Driver) Register(api huma.API) {
 	huma.Register(api, huma.Operation{
 		OperationID: "list-streams", Method: http.MethodGet, Path: "/v1/apps/{app}/streams", Summary: "List the functions that consume topics as streams, and how far each partition is", Tags: []string{"Topics"},
 	}, func(ctx context.Context, in *listInput) (*listOutput, error) {
-		if d.cfg.Authorize != nil {
-			if err := d.cfg.Authorize.Authorize(ctx, mayfly.CallerFrom(ctx), in.App, "read", "topic", "*"); err != nil {
-				return nil, err
-			}
+		if err := mayfly.Authorize(ctx, d.cfg.Authorize, in.App, "read", "topic", "*"); err != nil {
+			return nil, err
 		}
 		out := &listOutput{}
 		out.Body.Streams = d.List(in.App)

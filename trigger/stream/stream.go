@@ -36,7 +36,7 @@ type Config struct {
 	Region  string        // in ARN-like ids; default "local"
 	Drain   time.Duration // how long running calls may take when Run's context ends; default 5 s
 
-	Authorize trigger.Authorizer // for the API; nil: everybody may
+	Authorize mayfly.Authorizer // for the API; nil: administrators only
 }
 
 // Records keeps small values, written by compare-and-set. *engine.Bucket is one.

@@ -439,6 +439,10 @@ func TestShowsWhereItIs(t *testing.T) {
 		body, parts := list()
 		return !strings.Contains(body, "Boom") && !strings.Contains(body, `"behind"`) && parts[0].Position == "2.0" && parts[1].Position == parts[0].Position
 	})
+	function := triggertest.Serve(t, mayfly.Caller{Kind: mayfly.CallerFunction, App: "app", Function: "fn"}, r.Register)
+	if status, body := function("GET", "/v1/apps/app/streams", ""); status != 403 { // nobody grants it that
+		t.Error(status, body)
+	}
 	if status, body := do("GET", "/v1/apps/other/streams", ""); status != 200 || !strings.Contains(body, `"streams":[]`) {
 		t.Error(status, body)
 	}

@@ -154,10 +154,7 @@ func (d *Driver) Register(api huma.API) {
 }
 
 func (d *Driver) may(ctx context.Context, app mayfly.AppName, verb, topic string) error {
-	if d.cfg.Authorize == nil {
-		return nil
-	}
-	return d.cfg.Authorize.Authorize(ctx, mayfly.CallerFrom(ctx), app, verb, "topic", topic)
+	return mayfly.Authorize(ctx, d.cfg.Authorize, app, verb, "topic", topic)
 }
 
 // all are an app's subscriptions, by name.

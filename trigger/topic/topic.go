@@ -35,11 +35,11 @@ type Config struct {
 	Dead      *event.Dead
 	Invoker   trigger.Invoker
 	Apps      trigger.Apps
-	Records   Records            // how far the dispatcher is, schemas, webhooks
-	Secrets   trigger.Secrets    // for outgoing webhooks
-	Authorize trigger.Authorizer // for the API; nil: everybody may
-	Logger    *slog.Logger       // default: discards
-	Drain     time.Duration      // how long running calls may take when Run's context ends; default 5 s
+	Records   Records           // how far the dispatcher is, schemas, webhooks
+	Secrets   trigger.Secrets   // for outgoing webhooks
+	Authorize mayfly.Authorizer // for the API; nil: administrators only
+	Logger    *slog.Logger      // default: discards
+	Drain     time.Duration     // how long running calls may take when Run's context ends; default 5 s
 }
 
 // Records keeps small values, written by compare-and-set. *engine.Bucket is one.

@@ -555,11 +555,22 @@ func TestTransformedCall(t *testing.T) {
 	}
 }
 
+// own lets functions of an app do all to its topics, and nothing else.
+type own struct{}
+
+func (own) Authorize(_ context.Context, who mayfly.Caller, app mayfly.AppName, verb, kind, name string) error {
+	if kind == "topic" && app == who.App {
+		return nil
+	}
+	return mayfly.Errorf(mayfly.Denied, "", "not allowed: %s %s/%s", verb, kind, name)
+}
+
 func TestHTTP(t *testing.T) {
 	c := &calls{}
 	m := app(map[mayfly.FunctionName]mayfly.Trigger{"fn": {Topic: "t"}}, "t")
 	m.Topics["t"] = &mayfly.Topic{Schema: "t.json", SchemaBody: json.RawMessage(`{"type":["object","integer"],"properties":{"n":{"type":"integer"}}}`)}
 	r := start(t, "", triggertest.Deploy(m), c.call)
+	r.cfg.Authorize = own{}
 	do := triggertest.Serve(t, mayfly.Caller{Kind: mayfly.CallerFunction, App: "app", Function: "pub"}, r.Register)
 	const events = "/v1/apps/app/topics/t/events"
 	for name, req := range map[string]struct {
