@@ -3,8 +3,8 @@
 //
 // The node holds one connection for each binding and LISTENs on it. PostgreSQL
 // keeps nothing for who is not connected: what is notified while the node is
-// away, or before it connects again, is lost, and the log says from when to
-// when. A notification that arrived is kept until its call is durable. Nothing
+// away, or before it connects again, is lost; where the node ran, its log says
+// from when to when. A notification that arrived is kept until its call is durable. Nothing
 // tells one notification from the next, so that none comes twice and none is
 // told apart: the payload must say what it is about.
 //
