@@ -15,6 +15,9 @@ import (
 // follow what functions listen to. Databases that no app declares any more are
 // closed, and their files stay.
 func (d *Driver) Apply(ctx context.Context, apps []*mayfly.Manifest) error {
+	d.applying.Lock()
+	defer d.applying.Unlock()
+	d.apps = apps
 	wanted := map[string]bool{}
 	var problems []error
 	for _, m := range apps {
@@ -73,6 +76,9 @@ func (d *Driver) applyOne(ctx context.Context, m *mayfly.Manifest, name string, 
 		return err
 	}
 	if copies != nil && d.database(m.App, name) == nil {
+		if d.waits(m.App, name) {
+			return nil
+		}
 		if err := copies.revive(ctx); err != nil {
 			return err
 		}
@@ -88,7 +94,13 @@ func (d *Driver) applyOne(ctx context.Context, m *mayfly.Manifest, name string, 
 	if err := db.migrate(ctx, spec.MigrationFiles); err != nil {
 		return err
 	}
-	return db.listen(ctx, listened(m, name))
+	if err := db.listen(ctx, listened(m, name)); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	delete(d.waiting, string(m.App)+"/"+name)
+	d.mu.Unlock()
+	return nil
 }
 
 // applyPostgres connects, migrates, and follows what functions listen to. What

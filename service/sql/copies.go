@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -89,6 +90,58 @@ func (d *Driver) newCopies(app mayfly.AppName, name string, spec *mayfly.Databas
 	c.all.Logger = d.cfg.Log
 	c.db.SetLogger(d.cfg.Log)
 	return c, nil
+}
+
+// waits leaves a database that has no file to Run, where that did not begin yet:
+// its copies may be in a bucket of this node, which answers from then on only, and
+// others need not wait for them.
+func (d *Driver) waits(app mayfly.AppName, name string) bool {
+	_, err := os.Stat(d.file(app, name))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.running || !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	d.waiting[string(app)+"/"+name] = true
+	return true
+}
+
+// reviveEvery is between two attempts to revive databases.
+const reviveEvery = 10 * time.Second
+
+// reviving reports whether a database waits.
+func (d *Driver) reviving(app mayfly.AppName, name string) bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.waiting[string(app)+"/"+name]
+}
+
+// revive makes the databases that wait, until none does.
+func (d *Driver) revive(ctx context.Context) {
+	for !d.reviveAll(ctx) && pause(ctx, reviveEvery) {
+	}
+}
+
+// reviveAll reports whether no database waits any more.
+func (d *Driver) reviveAll(ctx context.Context) bool {
+	d.applying.Lock()
+	defer d.applying.Unlock()
+	left := map[string]bool{}
+	for _, m := range d.apps {
+		for name, spec := range m.Databases {
+			if !d.reviving(m.App, name) {
+				continue
+			}
+			if err := d.applyOne(ctx, m, name, spec); err != nil && ctx.Err() == nil {
+				left[string(m.App)+"/"+name] = true
+				d.cfg.Log.Error("a database that has no file is not there yet", "app", m.App, "database", name, "copies", spec.Copies, "error", err)
+			}
+		}
+	}
+	d.mu.Lock()
+	d.waiting = left
+	d.mu.Unlock()
+	return len(left) == 0
 }
 
 // revive makes a database that is not there of its newest copy, where there is
@@ -222,16 +275,12 @@ func (d *database) restore(ctx context.Context, at time.Time) error {
 	})
 }
 
-// lastPosition is that of the newest change, ever.
+// lastPosition is lastChange; 0 where there is no change log.
 func (c *connection) lastPosition(ctx context.Context) (int64, error) {
 	if ok, err := c.logs(ctx); !ok {
 		return 0, err
 	}
-	r, err := c.own(ctx, "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = '_mayfly_changes'), 0)")
-	if err != nil {
-		return 0, err
-	}
-	return r.Rows[0][0].(int64), nil
+	return c.lastChange(ctx)
 }
 
 // logs reports whether there is a change log.

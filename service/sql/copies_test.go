@@ -26,7 +26,7 @@ func copied(folder string) *mayfly.Manifest {
 	return m
 }
 
-// started is a service with its loops.
+// started is a service with its loops, and its database, which Run revives.
 func started(t *testing.T, m *mayfly.Manifest, change func(*Config)) *Driver {
 	t.Helper()
 	d := open(t, m, change)
@@ -34,6 +34,11 @@ func started(t *testing.T, m *mayfly.Manifest, change func(*Config)) *Driver {
 	done := make(chan error, 1)
 	go func() { done <- d.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
+	for end := time.Now().Add(60 * time.Second); d.reviving("a", "main"); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the database still waits")
+		}
+	}
 	return d
 }
 
@@ -216,6 +221,37 @@ func fileOf(t *testing.T, base string, at time.Time) {
 	if err != nil || fmt.Sprint(r.Rows) != "[[a]]" {
 		t.Errorf("%v %v", r, err)
 	}
+}
+
+// TestCopiesAreReadFromTheStartOn lets a node begin whose database has no file
+// while its copies cannot be read: they may be in a bucket that answers once it
+// runs.
+func TestCopiesAreReadFromTheStartOn(t *testing.T) {
+	m := copied("bucket/backups")
+	m.Buckets = map[string]*mayfly.Bucket{"backups": {}}
+	l, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	d := open(t, m, func(c *Config) {
+		c.Buckets = func(mayfly.AppName, string) Bucket {
+			return Bucket{"http://" + l.Addr().String(), bucket.Region, "a.backups", "k", "s"}
+		}
+	})
+	if _, err := d.Query(admin, "a", "main", &Statement{SQL: "select 1"}); mayfly.CodeOf(err) != mayfly.Unavailable {
+		t.Errorf("before it runs: %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- d.Run(ctx) }()
+	c, err := l.Accept() // it asks for the copies now
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Close()
+	cancel()
+	<-done
 }
 
 func TestCopiesCheck(t *testing.T) {

@@ -23,6 +23,9 @@ func (d *Driver) open(ctx context.Context, app mayfly.AppName, name string) (db 
 	if write, err = d.may(ctx, app, name); err != nil {
 		return nil, false, err
 	}
+	if d.reviving(app, name) {
+		return nil, false, mayfly.Errorf(mayfly.Unavailable, "open database", "database %s has no file and is being restored from its copies; try again", name)
+	}
 	if db = d.database(app, name); db != nil {
 		return db, write, nil
 	}

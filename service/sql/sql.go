@@ -60,10 +60,15 @@ type Driver struct {
 	streams streams
 	moved   chan struct{} // holds a token when there may be new captures to run
 
+	applying sync.Mutex         // held by Apply, and by Run while it revives databases
+	apps     []*mayfly.Manifest // guarded by applying; of the last Apply
+
 	mu        sync.RWMutex
 	databases map[string]*database // guarded by mu; by "app/name"
 	servers   map[string]*postgres // guarded by mu; by "app/name"
 	captures  map[string]*capture  // guarded by mu; of servers whose changes functions listen to
+	waiting   map[string]bool      // guarded by mu; databases that Run revives of their copies
+	running   bool                 // guarded by mu
 	closed    bool                 // guarded by mu
 }
 
@@ -74,7 +79,7 @@ var (
 
 // New makes the service; it opens a database when an app declares it.
 func New(cfg Config) *Driver {
-	d := &Driver{cfg: cfg.WithDefaults(), moved: make(chan struct{}, 1), databases: map[string]*database{}, servers: map[string]*postgres{}, captures: map[string]*capture{}}
+	d := &Driver{cfg: cfg.WithDefaults(), moved: make(chan struct{}, 1), databases: map[string]*database{}, servers: map[string]*postgres{}, captures: map[string]*capture{}, waiting: map[string]bool{}}
 	d.streams.init(d.cfg)
 	return d
 }
@@ -108,12 +113,16 @@ func (d *Driver) postgres(app mayfly.AppName, name string) *postgres {
 	return d.servers[string(app)+"/"+name]
 }
 
-// Run rolls back transactions that are idle or too old, and follows the changes
-// of PostgreSQL databases, until ctx ends.
+// Run revives databases of their copies, rolls back transactions that are idle or
+// too old, and follows the changes of PostgreSQL databases, until ctx ends.
 func (d *Driver) Run(ctx context.Context) error {
 	defer d.close()
 	var group sync.WaitGroup
 	defer group.Wait()
+	d.mu.Lock()
+	d.running = true
+	d.mu.Unlock()
+	group.Go(func() { d.revive(ctx) })
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
