@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/benbjohnson/litestream"
@@ -29,7 +30,10 @@ type copies struct {
 	keep time.Duration
 	db   *litestream.DB
 	all  *litestream.Store
-	runs bool
+
+	mu    sync.Mutex
+	runs  bool // guarded by mu
+	ended bool // guarded by mu; it does not begin any more
 }
 
 // CopiesInfo is how the copies of a database fare.
@@ -178,15 +182,27 @@ func (d *database) replace(ctx context.Context, next *copies) error {
 	return old.stop()
 }
 
-// start begins to copy.
+// start begins to copy, where that did not begin yet.
 func (c *copies) start(ctx context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.runs || c.ended {
+		return nil
+	}
 	c.runs = true
 	return c.all.Open(context.WithoutCancel(ctx))
 }
 
 // stop copies what is left, and ends. It may be called on nil.
 func (c *copies) stop() error {
-	if c == nil || !c.runs {
+	if c == nil {
+		return nil
+	}
+	c.mu.Lock()
+	runs := c.runs
+	c.ended = true
+	c.mu.Unlock()
+	if !runs {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -196,10 +212,10 @@ func (c *copies) stop() error {
 
 // runCopies starts those that do not run yet.
 func (d *Driver) runCopies(ctx context.Context) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.mu.RLock()
+	defer d.mu.RUnlock()
 	for _, db := range d.databases {
-		if c := db.copies.Load(); c != nil && !c.runs {
+		if c := db.copies.Load(); c != nil {
 			if err := c.start(ctx); err != nil {
 				d.cfg.Log.Error("a database is not copied", "app", db.app, "database", db.name, "to", c.to, "error", err)
 			}

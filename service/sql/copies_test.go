@@ -2,6 +2,7 @@ package sql
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -252,6 +253,22 @@ func TestCopiesAreReadFromTheStartOn(t *testing.T) {
 	_ = c.Close()
 	cancel()
 	<-done
+}
+
+// TestCopiesThatEndedDoNotBegin ends copies that another manifest replaced before
+// they were begun.
+func TestCopiesThatEndedDoNotBegin(t *testing.T) {
+	d := started(t, copied(t.TempDir()), nil)
+	c, err := d.newCopies("a", "main", &mayfly.Database{Copies: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(c.stop(), c.start(t.Context()), c.stop()); err != nil {
+		t.Error(err)
+	}
+	if c.runs {
+		t.Error("it copies, and nobody ends it")
+	}
 }
 
 func TestCopiesCheck(t *testing.T) {
