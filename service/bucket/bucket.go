@@ -72,7 +72,8 @@ type spec struct {
 	store
 	listened bool // a function has a trigger on it
 	public   bool
-	external bool // the store is another server's
+	external external // whose bucket it is; zero: this node's
+	versions bool     // are kept
 	quota    int64
 	expire   time.Duration
 	abort    time.Duration
@@ -161,7 +162,9 @@ func (d *Driver) Check(m *mayfly.Manifest) error {
 	return errors.Join(problems...)
 }
 
-// Apply makes the apps' buckets exist as declared.
+// Apply makes the apps' buckets exist as declared. What another server refuses is
+// an error where that is news: neither a start nor the deploy of something else
+// needs it.
 func (d *Driver) Apply(ctx context.Context, apps []*mayfly.Manifest) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -176,7 +179,7 @@ func (d *Driver) Apply(ctx context.Context, apps []*mayfly.Manifest) error {
 			if err == nil {
 				err = d.make(ctx, s, b)
 			}
-			if err != nil && s != nil && s.external && !d.started {
+			if err != nil && s != nil && s.elsewhere() && (!d.started || s.same(old[s.full()])) {
 				d.cfg.Log.Warn("a bucket on another server cannot be used yet", "app", m.App, "bucket", name, "error", err)
 				err = nil
 			}
@@ -201,18 +204,18 @@ func (d *Driver) Apply(ctx context.Context, apps []*mayfly.Manifest) error {
 
 func (d *Driver) newSpec(m *mayfly.Manifest, name string, b *mayfly.Bucket) (*spec, error) {
 	s := &spec{
-		app: m.App, name: name, store: d.local(string(m.App) + "." + name), external: b.External != "",
-		public: b.Public, quota: int64(b.Quota), expire: b.Expire.D(), abort: b.AbortAfter.D(), cors: b.CORS,
+		app: m.App, name: name, store: d.local(string(m.App) + "." + name),
+		versions: b.Versioning, public: b.Public, quota: int64(b.Quota), expire: b.Expire.D(), abort: b.AbortAfter.D(), cors: b.CORS,
 	}
 	if s.abort == 0 {
 		s.abort = 7 * 24 * time.Hour
 	}
-	if s.external {
-		e, err := parseExternal(b)
-		if err != nil {
+	if b.External != "" {
+		var err error
+		if s.external, err = parseExternal(b); err != nil {
 			return nil, err
 		}
-		if s.store, err = d.openExternal(m.App, e); err != nil {
+		if s.store, err = d.openExternal(m.App, s.external); err != nil {
 			return nil, err
 		}
 	}
@@ -228,7 +231,7 @@ func (d *Driver) newSpec(m *mayfly.Manifest, name string, b *mayfly.Bucket) (*sp
 // make creates a bucket or changes it to what is declared. Its cross-origin
 // rules are the manifest's alone where that has some.
 func (d *Driver) make(ctx context.Context, s *spec, b *mayfly.Bucket) error {
-	if s.external {
+	if s.elsewhere() {
 		return d.makeExternal(ctx, s, b)
 	}
 	err := s.files.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &s.folder, CreateBucketConfiguration: &types.CreateBucketConfiguration{}}, []byte("{}"))

@@ -120,7 +120,7 @@ func (c inTheClear) UploadPart(ctx context.Context, in *s3.UploadPartInput) (*s3
 
 // explain says of an external bucket's error that is not S3's what it means.
 func (g *gate) explain(p place, err error) error {
-	if err == nil || p.spec == nil || !p.spec.external || errorCode(err) != "InternalError" {
+	if err == nil || p.spec == nil || !p.spec.elsewhere() || errorCode(err) != "InternalError" {
 		return err
 	}
 	g.d.cfg.Log.Warn("the server of an external bucket does not answer", "app", p.app, "bucket", p.bucket, "error", err)
@@ -133,8 +133,16 @@ func (g *gate) explain(p place, err error) error {
 // externalTime bounds what a deploy asks of another server.
 const externalTime = 10 * time.Second
 
-// makeExternal makes a bucket elsewhere where it is missing, and changes its
-// versioning to what is declared.
+// elsewhere reports whether the store is another server's.
+func (s *spec) elsewhere() bool { return s.external != external{} }
+
+// same reports whether s asks of another server what was asked before.
+func (s *spec) same(before *spec) bool {
+	return before != nil && before.external == s.external && before.versions == s.versions
+}
+
+// makeExternal makes a bucket elsewhere where it is missing, and has it keep
+// versions where that is declared. Where it is not, they are its owner's affair.
 func (d *Driver) makeExternal(ctx context.Context, s *spec, b *mayfly.Bucket) error {
 	ctx, cancel := context.WithTimeout(ctx, externalTime)
 	defer cancel()

@@ -158,7 +158,8 @@ func upload(t *testing.T, c *s3.Client, bucket, key string) {
 }
 
 // TestExternalBucketOutOfReach lets a node start while the other server is not
-// there, refuses a deploy then, and says what is wrong to whoever asks.
+// there, refuses a deploy that changes the bucket then, and no other, and says
+// what is wrong to whoever asks.
 func TestExternalBucketOutOfReach(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -167,8 +168,12 @@ func TestExternalBucketOutOfReach(t *testing.T) {
 	url := "http://" + l.Addr().String() + "/elsewhere"
 	_ = l.Close()
 	n := startExternal(t, url, Key{"a", "b"}, mayfly.Bucket{})
-	if err := n.Apply(t.Context(), afar(url, mayfly.Bucket{})); mayfly.CodeOf(err) != mayfly.Unavailable || !strings.Contains(err.Error(), url) {
-		t.Errorf("a deploy: %v", err)
+	if err := n.Apply(t.Context(), afar(url, mayfly.Bucket{Versioning: true})); mayfly.CodeOf(err) != mayfly.Unavailable || !strings.Contains(err.Error(), url) {
+		t.Errorf("a deploy that changes it: %v", err)
+	}
+	other := &mayfly.Manifest{App: "other", Buckets: map[string]*mayfly.Bucket{"mine": {}}}
+	if err := n.Apply(t.Context(), append(afar(url, mayfly.Bucket{}), other)); err != nil || n.spec("other", "mine") == nil {
+		t.Errorf("a deploy of another app: %v", err)
 	}
 	_, err = n.as("", "").GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String("photos.uploads"), Key: aws.String("a")})
 	if code(err) != "ServiceUnavailable" {

@@ -214,7 +214,7 @@ func (g *gate) ListBucketsAndOwners(ctx context.Context) ([]s3response.Bucket, e
 
 func (g *gate) PutBucketCors(ctx context.Context, bucket string, cors []byte) error {
 	return g.in(ctx, bucket, configure, func(p place) error {
-		if p.spec != nil && (p.spec.cors != nil || p.spec.external) {
+		if p.spec != nil && (p.spec.cors != nil || p.spec.elsewhere()) {
 			return denied("the cross-origin rules of this bucket are its app's: they stand under cors: in the manifest")
 		}
 		return p.files.PutBucketCors(ctx, p.folder, cors)
@@ -234,7 +234,7 @@ func (g *gate) GetBucketCors(ctx context.Context, bucket string) ([]byte, error)
 		return nil, s3err.GetBucketErr(s3err.ErrNoSuchCORSConfiguration, bucket)
 	case p.spec != nil && p.spec.cors != nil:
 		return corsXML(p.spec.cors)
-	case p.spec != nil && p.spec.external:
+	case p.spec != nil && p.spec.elsewhere():
 		return nil, s3err.GetBucketErr(s3err.ErrNoSuchCORSConfiguration, bucket)
 	}
 	out, err := p.files.GetBucketCors(ctx, p.folder)

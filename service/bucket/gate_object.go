@@ -168,7 +168,7 @@ func (g *gate) edit(ctx context.Context, bucket, object string, do func(p place)
 	if err := checkKey(&object); err != nil {
 		return err
 	}
-	return g.in(ctx, bucket, service.Write, func(p place) error { return do(p) })
+	return g.in(ctx, bucket, service.Write, do)
 }
 
 func (g *gate) PutObjectRetention(ctx context.Context, bucket, object, version string, retention []byte) error {

@@ -149,8 +149,8 @@ func (d *Driver) listBuckets(ctx context.Context, in *struct {
 		if s.app != app {
 			continue
 		}
-		info := Info{Bucket: s.name, S3: s.full(), Quota: mayfly.Bytes(s.quota), Public: s.public, Elsewhere: s.external}
-		if !s.external {
+		info := Info{Bucket: s.name, S3: s.full(), Quota: mayfly.Bytes(s.quota), Public: s.public, Elsewhere: s.elsewhere()}
+		if !s.elsewhere() {
 			info.Objects, info.Bytes = measure(s.folder)
 		}
 		out.Body.Buckets = append(out.Body.Buckets, info)
