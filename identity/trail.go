@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -41,11 +42,12 @@ type TrailConfig struct {
 	Dir   string        // of its files; made where missing
 	Every time.Duration // between writes; default 10 s. What was decided since is lost by a kill
 	Keep  int           // days; default 30
+	Size  int64         // of all files, in bytes; the oldest go beyond it; default 1 GiB
 	Log   *slog.Logger  // told of each refusal, once in Every; default: discards
 }
 
-// Trail is the audit of decisions: equal ones are counted, and written to a file
-// for each day. It is safe for concurrent use.
+// Trail is the audit of decisions: equal ones are counted, and written to files,
+// one or more for each day. It is safe for concurrent use.
 type Trail struct {
 	cfg TrailConfig
 
@@ -82,6 +84,9 @@ func OpenTrail(cfg TrailConfig) (*Trail, error) {
 	}
 	if cfg.Keep == 0 {
 		cfg.Keep = 30
+	}
+	if cfg.Size == 0 {
+		cfg.Size = 1 << 30
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -199,28 +204,56 @@ func sortByEnd(entries []Entry) {
 
 const dayFormat = "2006-01-02"
 
-func (t *Trail) file(day string) string { return filepath.Join(t.cfg.Dir, day+".jsonl") }
+// partsOf is how many full files there are in Size.
+const partsOf = 32
 
-// expire removes files that are too old.
+func (t *Trail) file(part string) string { return filepath.Join(t.cfg.Dir, part+".jsonl") }
+
+// next is the part to write to: the day's last one, or another where that is
+// full.
+func (t *Trail) next(now time.Time) (string, error) {
+	day := now.UTC().Format(dayFormat)
+	parts, err := t.parts()
+	if err != nil || len(parts) == 0 || dayOf(parts[len(parts)-1]) != day {
+		return day, err
+	}
+	last := parts[len(parts)-1]
+	if info, err := os.Stat(t.file(last)); err != nil || info.Size() < t.cfg.Size/partsOf {
+		return last, err
+	}
+	n, _ := strconv.Atoi(strings.TrimPrefix(last, day+"."))
+	return fmt.Sprintf("%s.%06d", day, n+1), nil
+}
+
+// expire removes files that are too old, and the oldest of those that are too
+// much.
 func (t *Trail) expire(now time.Time) error {
 	oldest := now.UTC().AddDate(0, 0, -t.cfg.Keep).Format(dayFormat)
-	days, err := t.days()
-	for _, day := range days {
-		if day < oldest {
-			err = errors.Join(err, os.Remove(t.file(day)))
+	parts, err := t.parts()
+	var size int64
+	for i, part := range slices.Backward(parts) {
+		if info, e := os.Stat(t.file(part)); e == nil {
+			size += info.Size()
+		}
+		if dayOf(part) < oldest || size > t.cfg.Size && i < len(parts)-1 {
+			err = errors.Join(err, os.Remove(t.file(part)))
 		}
 	}
 	return err
 }
 
-// days are those of which there are files, oldest first.
-func (t *Trail) days() ([]string, error) {
+// dayOf is the day of a part: DAY, or DAY.NUMBER.
+func dayOf(part string) string { return part[:min(len(part), len(dayFormat))] }
+
+// parts are the files there are, oldest first.
+func (t *Trail) parts() ([]string, error) {
 	files, err := os.ReadDir(t.cfg.Dir)
 	var out []string
 	for _, f := range files {
-		if day, ok := strings.CutSuffix(f.Name(), ".jsonl"); ok {
-			out = append(out, day)
+		if part, ok := strings.CutSuffix(f.Name(), ".jsonl"); ok {
+			out = append(out, part)
 		}
 	}
+	slices.Sort(out) // by name DAY.jsonl is after DAY.000001.jsonl
 	return out, err
 }

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// append writes entries to the day's file, a line each: all of them or, with an
+// append writes entries to a file of the day, a line each: all of them or, with an
 // error, none.
 func (t *Trail) append(now time.Time, entries []Entry) error {
 	var lines bytes.Buffer
@@ -23,7 +23,11 @@ func (t *Trail) append(now time.Time, entries []Entry) error {
 			return err
 		}
 	}
-	f, err := os.OpenFile(t.file(now.UTC().Format(dayFormat)), os.O_RDWR|os.O_CREATE, 0o600)
+	part, err := t.next(now)
+	if err != nil {
+		return fmt.Errorf("write audit: %w", err)
+	}
+	f, err := os.OpenFile(t.file(part), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return fmt.Errorf("write audit: %w", err)
 	}
@@ -93,15 +97,15 @@ func (t *Trail) Query(w Wanted) ([]Entry, error) {
 	if !take(found) {
 		return out, nil
 	}
-	days, err := t.days()
+	parts, err := t.parts()
 	if err != nil {
 		return nil, fmt.Errorf("read audit: %w", err)
 	}
-	for _, day := range slices.Backward(days) {
-		if day < w.Since.UTC().Format(dayFormat) {
+	for _, part := range slices.Backward(parts) {
+		if dayOf(part) < w.Since.UTC().Format(dayFormat) {
 			break
 		}
-		entries, err := t.read(day)
+		entries, err := t.read(part)
 		if err != nil {
 			return nil, err
 		}
@@ -112,9 +116,9 @@ func (t *Trail) Query(w Wanted) ([]Entry, error) {
 	return out, nil
 }
 
-// read is a day's entries. A line that was cut off by a kill is left out.
-func (t *Trail) read(day string) ([]Entry, error) {
-	f, err := os.Open(t.file(day))
+// read is a file's entries. A line that was cut off by a kill is left out.
+func (t *Trail) read(part string) ([]Entry, error) {
+	f, err := os.Open(t.file(part))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -131,8 +131,43 @@ func TestTrailIsBounded(t *testing.T) {
 	if err := trail.Flush(now); err != nil {
 		t.Fatal(err)
 	}
-	if days, _ := trail.days(); len(days) != 1 {
-		t.Errorf("kept %v", days)
+	if parts, _ := trail.parts(); len(parts) != 1 {
+		t.Errorf("kept %v", parts)
+	}
+}
+
+// TestTrailIsNoLargerThanSaid fills several files, of which the newest stay.
+func TestTrailIsNoLargerThanSaid(t *testing.T) {
+	trail := openTrail(t, t.TempDir())
+	trail.cfg.Size = 32 << 10
+	now := time.Now()
+	const rounds = 400
+	for i := range rounds {
+		trail.Record(Decision{Time: now.Add(time.Duration(i)), Who: function("a", "f"), App: "a", Verb: "read", Kind: "kv", Name: fmt.Sprint(i)})
+		if err := trail.Flush(now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var size int64
+	parts, _ := trail.parts()
+	for _, part := range parts {
+		info, err := os.Stat(trail.file(part))
+		if err != nil {
+			t.Fatal(err)
+		}
+		size += info.Size()
+	}
+	if size > trail.cfg.Size || size < trail.cfg.Size/2 || len(parts) < 10 {
+		t.Errorf("%d bytes in %v", size, parts)
+	}
+	got := query(t, trail, Wanted{Limit: rounds})
+	if len(got) == rounds || len(got) < 10 {
+		t.Fatalf("%d entries", len(got))
+	}
+	for i, e := range got {
+		if e.Name != fmt.Sprint(rounds-1-i) {
+			t.Fatalf("entry %d is %+v", i, e)
+		}
 	}
 }
 
