@@ -348,5 +348,6 @@ func (d *Driver) Recover(ctx context.Context) error {
 // Close ends the service. It may be called twice.
 func (d *Driver) Close() error {
 	d.server.stop()
+	d.outward.CloseIdleConnections()
 	return nil
 }
