@@ -214,7 +214,9 @@ func (l *lost) Put(ctx context.Context, key string, value []byte, rev uint64) (u
 func TestConcurrentDeploysOfOneApp(t *testing.T) {
 	n := newNode(t)
 	n.shop()
-	other, err := New(n.cfg) // another node
+	cfg := n.cfg
+	cfg.Resources = []Resource{&resource{}}
+	other, err := New(cfg) // another node
 	if err != nil {
 		t.Fatal(err)
 	}
