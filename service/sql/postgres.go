@@ -200,14 +200,19 @@ func pgStep(ctx context.Context, c *pgconn.PgConn, q *pgQuery) (*pgResult, error
 		return nil, err
 	}
 	r, err := pgRun(ctx, c, q)
-	if err == nil && c.TxStatus() != 'T' {
+	if err == nil && (c.TxStatus() != 'T' || controls[r.Command]) {
 		err = mayfly.Errorf(mayfly.Denied, "run statement", "it ended the transaction, which is the platform's")
 	}
 	return r, err
 }
 
+// controls are the first words by which the server says that a statement began
+// or ended a transaction: COMMIT AND CHAIN leaves one open, but another.
+var controls = map[string]bool{"BEGIN": true, "START": true, "COMMIT": true, "ROLLBACK": true}
+
 // ends refuses statements that would end the transaction they are in or change
-// its mode. It is for the message: the snapshot and the status are the wall.
+// its mode. It is for the message: the snapshot, the status and what the server
+// says it did are the wall.
 func ends(text string) error {
 	switch v := verb(text); v {
 	case "BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SET", "RESET", "DISCARD", "PREPARE":

@@ -98,6 +98,10 @@ func TestPostgres(t *testing.T) {
 		if err == nil {
 			t.Error("a batch left its transaction")
 		}
+		_, err = p.transaction(as("reader"), pgQueries("/* /* */ */ commit and chain", "/* /* */ */ set transaction read write", "insert into t values (9, 'x')"), "READ ONLY")
+		if err == nil {
+			t.Error("a batch went on in another transaction")
+		}
 		if got, _ := ask(admin, "select count(*) from t where id = 9"); got != "0" {
 			t.Errorf("rows: %s", got)
 		}
