@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -130,9 +131,9 @@ func (c *Control) Changes(app mayfly.AppName, from, to string) (*Plan, error) {
 		from = c.before(app, to)
 	}
 	var base *App
+	old := &Snapshot{}
 	if from != "" {
-		old, err := c.Snapshot(app, from)
-		if err != nil {
+		if old, err = c.Snapshot(app, from); err != nil {
 			return nil, err
 		}
 		base = old.app()
@@ -146,7 +147,31 @@ func (c *Control) Changes(app mayfly.AppName, from, to string) (*Plan, error) {
 		ch := &p.Functions[i]
 		ch.Version, ch.To, ch.Bundle = false, want.Functions[ch.Function].Version, nil
 	}
+	p.addShares(old, want)
 	return p, nil
+}
+
+// addShares says of which functions another share of the calls goes to a canary.
+func (p *Plan) addShares(old, want *Snapshot) {
+	for _, fn := range slices.Sorted(maps.Keys(want.Functions)) {
+		was, is := old.Functions[fn], want.Functions[fn]
+		if was.Version == 0 || (was.Canary == is.Canary && was.Weight == is.Weight) {
+			continue
+		}
+		i, found := slices.BinarySearchFunc(p.Functions, fn, func(ch FunctionChange, fn mayfly.FunctionName) int { return cmp.Compare(ch.Function, fn) })
+		if !found {
+			p.Functions = slices.Insert(p.Functions, i, FunctionChange{Function: fn, Action: Change, From: was.Version, To: is.Version})
+		}
+		p.Functions[i].Fields = append(p.Functions[i].Fields, FieldChange{Field: "calls", Old: was.share(), New: is.share()})
+	}
+}
+
+// share is where the calls of a function go, for people.
+func (r SnapshotRun) share() string {
+	if r.Canary == 0 {
+		return fmt.Sprintf("all to version %d", r.Version)
+	}
+	return fmt.Sprintf("%d%% to version %d, the others to version %d", r.Weight, r.Canary, r.Version)
 }
 
 // before is the id of the change before one, "" where none is kept.

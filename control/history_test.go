@@ -77,12 +77,60 @@ queues: {mail: {}}
 			t.Errorf("from %q to %q:\n%s\nwant\n%s", c.from, c.to, got, c.want)
 		}
 	}
+	p, err := n.Changes("shop", ids[2], ids[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `app shop
+
+~ function cart   version 1 stays
+    + http GET /basket
+    - http GET /cart
+~ function pay   version 2 in place of 1
+    code          sha256:… → sha256:…
+    env.CURRENCY  none → EUR
+    memory        512MiB → 1GiB
++ queue mail
+
+1 added, 2 changed, 0 removed
+`
+	if got := digests.ReplaceAllString(p.Done(), "sha256:…"); got != want {
+		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+	if p, err := n.Changes("shop", "", ids[2]); err != nil || !strings.Contains(p.Done(), "+ function pay   python, version 1\n") {
+		t.Errorf("the first deploy: %v %v", p, err)
+	}
+	if p, err := n.Changes("shop", ids[0], ids[0]); err != nil || p.Done() != "app shop: nothing differs\n" {
+		t.Errorf("a deploy and itself: %v %v", p, err)
+	}
 	n.open(n.cfg.Artifacts) // a restart
 	if got := n.changes(ids[0], ids[1]); !strings.HasPrefix(got, "change pay 1→2") {
 		t.Errorf("after a restart: %s", got)
 	}
 	if _, err := n.Changes("shop", "", "nothing"); mayfly.CodeOf(err) != mayfly.NotFound {
 		t.Errorf("an unknown deploy: %v", err)
+	}
+}
+
+func TestChangesOfACanary(t *testing.T) {
+	n := newNode(t)
+	n.shop()
+	n.deploy(Options{})
+	n.write("pay/app.py", "pay = 2")
+	n.deploy(Options{Hold: true})
+	for _, weight := range []int{10, 100} {
+		if _, err := n.Promote(t.Context(), "shop", "pay", 2, weight); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ids := n.deploys() // all, a tenth, held back, first
+	for _, c := range []struct{ of, want string }{
+		{ids[1], "change pay 1→1 calls(all to version 1→10% to version 2, the others to version 1)"},
+		{ids[0], "change pay 1→2 code(→) calls(10% to version 2, the others to version 1→all to version 2)"},
+	} {
+		if got := n.changes("", c.of); got != c.want {
+			t.Errorf("%s:\n%s\nwant\n%s", c.of, got, c.want)
+		}
 	}
 }
 

@@ -19,11 +19,22 @@ func (p *Plan) String() string {
 	if p.Empty() {
 		fmt.Fprintf(&b, "app %s: no changes\n", p.App)
 	} else {
-		p.write(&b)
+		p.write(&b, "%d to add, %d to change, %d to remove")
 	}
 	for _, w := range p.Warnings {
 		fmt.Fprintf(&b, "\nwarning: %s\n", w)
 	}
+	return b.String()
+}
+
+// Done is the plan for people as what was done: of what differs between two
+// deployments.
+func (p *Plan) Done() string {
+	if p.Empty() {
+		return fmt.Sprintf("app %s: nothing differs\n", p.App)
+	}
+	var b strings.Builder
+	p.write(&b, "%d added, %d changed, %d removed")
 	return b.String()
 }
 
@@ -35,7 +46,7 @@ func (r *Result) String() string {
 	case !r.Changed:
 		b.WriteString(r.Plan.String())
 	default:
-		r.Plan.write(&b)
+		r.Plan.write(&b, "%d to add, %d to change, %d to remove")
 		fmt.Fprintf(&b, "\n%s is live%s\n", r.Plan.App, r.versions())
 	}
 	for _, w := range r.Warnings {
@@ -69,7 +80,8 @@ func (r *Result) versions() string {
 	return text
 }
 
-func (p *Plan) write(b *strings.Builder) {
+// write writes all of a plan; sum is how it says what is added, changed and removed.
+func (p *Plan) write(b *strings.Builder, sum string) {
 	fmt.Fprintf(b, "app %s", p.App)
 	if p.New {
 		b.WriteString(" (new)")
@@ -102,7 +114,7 @@ func (p *Plan) write(b *strings.Builder) {
 		b.WriteString("~ app\n")
 		writeFields(b, "    ", p.Settings)
 	}
-	fmt.Fprintf(b, "\n%s\n", p.summary())
+	fmt.Fprintf(b, "\n%s\n", p.summary(sum))
 }
 
 // writeNext says when a schedule will call, in its own zone.
@@ -126,9 +138,11 @@ func (f FunctionChange) about() string {
 	switch {
 	case f.Action == Remove:
 		return fmt.Sprintf("   version %d", f.From)
+	case f.Action == Add && f.Bundle == nil:
+		return fmt.Sprintf("   %s, version %d", f.Runtime, f.To)
 	case f.Action == Add:
 		return fmt.Sprintf("   %s, %s", f.Runtime, sizeOf(f.Bundle))
-	case f.To > 0:
+	case f.To > 0 && f.To != f.From:
 		return fmt.Sprintf("   version %d in place of %d", f.To, f.From)
 	case f.Version:
 		return fmt.Sprintf("   new version beside %d, %s", f.From, sizeOf(f.Bundle))
@@ -159,7 +173,7 @@ func orNone(s string) string {
 	return s
 }
 
-func (p *Plan) summary() string {
+func (p *Plan) summary(format string) string {
 	n := map[Action]int{}
 	for _, f := range p.Functions {
 		n[f.Action]++
@@ -170,5 +184,5 @@ func (p *Plan) summary() string {
 	if len(p.Settings) > 0 {
 		n[Change]++
 	}
-	return fmt.Sprintf("%d to add, %d to change, %d to remove", n[Add], n[Change], n[Remove])
+	return fmt.Sprintf(format, n[Add], n[Change], n[Remove])
 }

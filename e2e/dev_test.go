@@ -1,12 +1,15 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/mayfly-cloud/mayfly/control"
 )
 
 const pythonManifest = `
@@ -198,10 +201,43 @@ func TestCanaryAndRollback(t *testing.T) {
 			t.Fatalf("after the rollback: %q", r.body)
 		}
 	}
+	historyOf(t, n)
 	n.stop()
 	n = start(t, data, "serve")
 	if r := n.call("GET", "/hello", ""); r.body != "one" {
 		t.Errorf("after a restart: %d %q", r.status, r.body)
+	}
+}
+
+// historyOf lists what was deployed, promoted and rolled back, compares, and goes
+// back to the second deploy and from there to the rollback.
+func historyOf(t *testing.T, n *node) {
+	t.Helper()
+	says := func(want string, args ...string) string {
+		t.Helper()
+		out, code := n.cli(args...)
+		if code != 0 || !strings.Contains(out, want) {
+			t.Fatalf("mayfly %s: exit %d, want %q\n%s", strings.Join(args, " "), code, want, out)
+		}
+		return out
+	}
+	var all []control.Deployment
+	if err := json.Unmarshal([]byte(says("rollback", "deploys", "--json")), &all); err != nil || len(all) != 4 {
+		t.Fatalf("deploys: %v, %v", all, err)
+	}
+	rollback, second := all[0].ID, all[2].ID
+	says(rollback+"  live", "deploys")
+	says("calls", "deploys", "compare")
+	says("~ function hello   version 2 in place of 1", "deploys", "compare", second)
+	says("0 added, 1 changed, 0 removed", "deploys", "compare", "live", second)
+	says(`"field": "code"`, "deploys", "compare", second, rollback, "--json")
+	says("demo is what deploy "+second+" had left", "deploys", "restore", second)
+	if r := n.call("GET", "/hello", ""); r.body != "two" {
+		t.Errorf("after the restore: %q", r.body)
+	}
+	says(`"action": "restore"`, "deploys", "restore", rollback, "--json")
+	if out, code := n.cli("deploys", "restore", "nothing"); code != 4 || !strings.Contains(out, "mayfly deploys lists the last 6") {
+		t.Errorf("an unknown deploy: exit %d\n%s", code, out)
 	}
 }
 

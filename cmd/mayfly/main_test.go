@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/control"
 )
 
 // typed runs the command line in an empty folder without a node.
@@ -31,7 +32,7 @@ func TestWrongUseIsExplained(t *testing.T) {
 		code int
 		says string
 	}{
-		{"deplo", 2, "did you mean mayfly deploy?"},
+		{"deplo", 2, "did you mean mayfly deploy or mayfly deploys?"},
 		{"frobnicate", 2, "mayfly --help lists them"},
 		{"queue mend", 2, `mayfly queue has no "mend"`},
 		{"versions", 2, "something is missing; use: mayfly versions FUNCTION"},
@@ -41,6 +42,8 @@ func TestWrongUseIsExplained(t *testing.T) {
 		{"invoke f -d {", 2, "the event is not JSON"},
 		{"promote f --weight 0", 2, "1 to 100"},
 		{"deploy --canary 200", 2, "1 to 99"},
+		{"deploys restore", 2, "use: mayfly deploys restore DEPLOY"},
+		{"deploys compare a b c", 2, `"a b c" does not fit`},
 		{"invoke f", 8, "no node is known here; start one with mayfly dev"},
 		{"dev", 4, "no mayfly.yaml in"},
 		{"dev nowhere", 4, "does not exist"},
@@ -63,6 +66,18 @@ func TestWrongUseIsExplained(t *testing.T) {
 		if err := json.Unmarshal([]byte(said), &p); err != nil || p.Detail == "internal error" || p.Code.ExitStatus() != c.code {
 			t.Errorf("mayfly %s --json: %s", c.line, said)
 		}
+	}
+}
+
+func TestDeployIsNamed(t *testing.T) {
+	all := []control.Deployment{{ID: "06cka4p2"}, {ID: "06cka1xw"}, {ID: "06cja1xw"}}
+	for name, want := range map[string]string{"live": "06cka4p2", "06cka1xw": "06cka1xw", "06cj": "06cja1xw", "06ck": "", "x": ""} {
+		if got, err := deployNamed(all, name); got != want || (err == nil) != (want != "") {
+			t.Errorf("%s is %q: %v", name, got, err)
+		}
+	}
+	if _, err := deployNamed(nil, live); mayfly.CodeOf(err) != mayfly.NotFound {
+		t.Errorf("of none: %v", err)
 	}
 }
 
