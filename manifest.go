@@ -1,6 +1,9 @@
 package mayfly
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"strings"
+)
 
 // Manifest is a whole application: mayfly.yaml with its references resolved.
 // Its JSON names are the file's keys.
@@ -37,10 +40,46 @@ type Bucket struct {
 	AbortAfter Duration `json:"abort_multipart_after,omitempty"` // default 7d
 	Quota      Bytes    `json:"quota,omitempty"`                 // 0: none
 	CORS       *CORS    `json:"cors,omitempty"`                  // for browsers that use the S3 API
+	Website    *Website `json:"website,omitempty"`               // its objects are a site among the app's routes, for everyone
 
 	External    string `json:"external,omitempty"`    // another S3 server's bucket that holds the objects: https://HOST/BUCKET
 	Credentials string `json:"credentials,omitempty"` // external: the name of a secret with ACCESS_KEY_ID:SECRET_ACCESS_KEY
 	Region      string `json:"region,omitempty"`      // external: default us-east-1
+}
+
+// Website makes a bucket's objects a static site among the app's routes. What a
+// function has a route for is the function's.
+type Website struct {
+	Path      string            `json:"path,omitempty"`      // of the site in the app: /docs/; default /
+	Index     string            `json:"index,omitempty"`     // the page of a folder; default index.html
+	Error     string            `json:"error,omitempty"`     // the page where there is none, with status 404
+	Fallback  string            `json:"fallback,omitempty"`  // the page where there is none, with status 200: of a single-page app
+	Redirects []WebsiteRedirect `json:"redirects,omitempty"` // before objects are looked for; the first that fits
+}
+
+// Root is the path of the site with a / at both ends.
+func (w *Website) Root() string {
+	root := "/" + strings.Trim(w.Path, "/") + "/"
+	if root == "//" {
+		return "/"
+	}
+	return root
+}
+
+// Patterns are the routes of a site that is not at the root. What is at the root is
+// no route: it takes what none does.
+func (w *Website) Patterns() []string {
+	if w.Root() == "/" {
+		return nil
+	}
+	return []string{"GET " + w.Root(), "OPTIONS " + w.Root()}
+}
+
+// WebsiteRedirect sends what begins with one path to another.
+type WebsiteRedirect struct {
+	From   string `json:"from"`             // what the path within the site begins with: /blog/
+	To     string `json:"to"`               // what stands there instead: a path of the site, or a URL
+	Status int    `json:"status,omitempty"` // 301 (default), 302, 303, 307 or 308
 }
 
 // Queue is a durable work queue.

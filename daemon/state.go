@@ -64,8 +64,8 @@ func bindings(s *control.State) map[mayfly.TriggerKind][]trigger.Binding {
 	return all
 }
 
-// routes is what the gateway serves: http triggers, and webhooks by their
-// driver.
+// routes is what the gateway serves: http triggers, webhooks by their driver, and
+// buckets' websites.
 func (n *Node) routes(s *control.State) []gateway.App {
 	var apps []gateway.App
 	for _, a := range s.Apps() {
@@ -83,7 +83,26 @@ func (n *Node) routes(s *control.State) []gateway.App {
 		for _, r := range n.hooks.Routes(a.Name) {
 			app.Routes = append(app.Routes, gateway.Route{Pattern: r.Pattern, Handler: r.Handler})
 		}
+		n.sites(&app, a.Manifest)
 		apps = append(apps, app)
 	}
 	return apps
+}
+
+// sites adds the websites of an app's buckets: one at the root takes what no
+// route does, one below it is a route.
+func (n *Node) sites(app *gateway.App, m *mayfly.Manifest) {
+	for name, b := range m.Buckets {
+		if b == nil || b.Website == nil {
+			continue
+		}
+		site := n.buckets.Website(app.Name, name)
+		if b.Website.Root() == "/" {
+			app.Rest = site
+			continue
+		}
+		for _, pattern := range b.Website.Patterns() {
+			app.Routes = append(app.Routes, gateway.Route{Pattern: pattern, Handler: site})
+		}
+	}
 }

@@ -96,7 +96,8 @@ func (n *Node) wire(ctx context.Context) (err error) {
 		return err
 	}
 	n.gateway = gateway.New(gateway.Config{
-		Invoker: n.invoker, Async: accept{n.parts.calls, n.control}, Tokens: n.tokens, Spans: n.sink, Bucket: n.buckets.PublicHandler(), Dev: n.cfg.Dev, Log: n.cfg.Log,
+		Invoker: n.invoker, Async: accept{n.parts.calls, n.control}, Tokens: n.tokens, Spans: n.sink, Bucket: n.buckets.PublicHandler(), Hosts: n.buckets.WebsiteAt,
+		Dev: n.cfg.Dev, Log: n.cfg.Log,
 	})
 	n.api = api.New(api.Config{
 		Node: n, Deploys: n.control, Stats: n.telemetry, Invoker: n.invoker, Async: accept{n.parts.calls, n.control}, Tokens: n.tokens, Grants: n.parts.grants,

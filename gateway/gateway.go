@@ -34,9 +34,10 @@ type Config struct {
 	Invoker Invoker
 	Async   Async
 	Tokens  Tokens
-	Spans   Spans        // of requests; nil: none
-	Bucket  http.Handler // public objects below /_bucket/
-	Dev     bool         // replies show what failed in the user's code and how a cold start was spent
+	Spans   Spans                          // of requests; nil: none
+	Bucket  http.Handler                   // public objects below /_bucket/
+	Hosts   func(host string) http.Handler // what is at a host name that is no app's; it answers nil for others; nil: nothing is
+	Dev     bool                           // replies show what failed in the user's code and how a cold start was spent
 	Log     *slog.Logger
 
 	MaxBody mayfly.Bytes  // of a request to an event-shaped function; default mayfly.MaxBody
@@ -94,6 +95,12 @@ func (g *Gateway) health(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if g.cfg.Hosts != nil {
+		if h := g.cfg.Hosts(r.Host); h != nil {
+			h.ServeHTTP(w, r)
+			return
+		}
+	}
 	if strings.HasPrefix(r.URL.Path, "/_") && g.system(w, r) {
 		return
 	}

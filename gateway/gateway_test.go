@@ -412,3 +412,58 @@ func TestPublicBucketsGetEveryMethod(t *testing.T) {
 		}
 	}
 }
+
+// TestRestTakesWhatNoRouteDoes has a site beside functions.
+func TestRestTakesWhatNoRouteDoes(t *testing.T) {
+	site := func(name string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, name+" "+r.Method) })
+	}
+	app := photos()
+	app.Rest = site("site")
+	inv := &invoker{reply: `"function"`}
+	g := newGateway(t, inv, app)
+	for ask, want := range map[string]string{
+		"GET /": "site GET", "GET /a/b": "site GET", "HEAD /a": "site HEAD", "OPTIONS /a": "site OPTIONS", "POST /a": "site POST",
+		"GET /photos/7": "function", "POST /files/x": "function", "GET /photos/7/thumbnail": "site GET",
+	} {
+		method, path, _ := strings.Cut(ask, " ")
+		if w := do(g, method, path, ""); w.Code != 200 || w.Body.String() != want {
+			t.Errorf("%s: %d %q, want %q", ask, w.Code, w.Body, want)
+		}
+	}
+	if w := do(g, "DELETE", "/photos/7", ""); w.Code != http.StatusMethodNotAllowed || !strings.Contains(w.Header().Get("Allow"), "GET") {
+		t.Errorf("a route's other methods: %d %v", w.Code, w.Header())
+	}
+	if w := do(g, "OPTIONS", "/photos/7", "", "Origin", "https://a.example", "Access-Control-Request-Method", "GET"); w.Code != http.StatusNoContent {
+		t.Errorf("a route's preflight: %d", w.Code)
+	}
+	// A route of one app comes before the site of another at the plain address.
+	if err := g.Apply([]App{app, {Name: "shop", Routes: []Route{{Pattern: "GET /cart", Function: "cart"}}, Rest: site("shop")}}); err != nil {
+		t.Fatal(err)
+	}
+	if w := do(g, "GET", "/cart", ""); w.Body.String() != "function" || inv.last.App != "shop" {
+		t.Errorf("a route beside another app's site: %d %q", w.Code, w.Body)
+	}
+	if w := do(g, "GET", "/page", ""); w.Code != 404 || !strings.Contains(w.Body.String(), "several apps") {
+		t.Errorf("two sites: %d %q", w.Code, w.Body)
+	}
+	if w := do(g, "GET", "http://shop.localhost/page", ""); w.Body.String() != "shop GET" {
+		t.Errorf("a site by its app's name: %d %q", w.Code, w.Body)
+	}
+}
+
+// TestHostsComeFirst serves a host name of its own whole, the platform's paths too.
+func TestHostsComeFirst(t *testing.T) {
+	g := New(Config{Log: slog.New(slog.DiscardHandler), Hosts: func(host string) http.Handler {
+		if host != "own.example" {
+			return nil
+		}
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "own") })
+	}})
+	if w := do(g, "GET", "http://own.example/_health", ""); w.Body.String() != "own" {
+		t.Errorf("got %q", w.Body)
+	}
+	if w := do(g, "GET", "http://other.example/_health", ""); !strings.Contains(w.Body.String(), "ok") {
+		t.Errorf("got %q", w.Body)
+	}
+}

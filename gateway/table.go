@@ -13,6 +13,7 @@ import (
 type App struct {
 	Name   mayfly.AppName
 	Routes []Route
+	Rest   http.Handler // of GET and HEAD what no route takes; nil: nothing does
 }
 
 // Route binds a pattern of Go's ServeMux to a function, or to a handler of the
@@ -38,6 +39,7 @@ type appMux struct {
 	name   mayfly.AppName
 	routes []Route
 	cors   *http.ServeMux // paths without methods, for preflights
+	rest   http.Handler   // nil: none
 }
 
 // Apply replaces all routes. A pattern that conflicts with an earlier one of
@@ -59,6 +61,9 @@ func (g *Gateway) Apply(apps []App) error {
 
 func (g *Gateway) mux(a App) (*appMux, error) {
 	m := &appMux{ServeMux: http.NewServeMux(), name: a.Name, routes: a.Routes, cors: http.NewServeMux()}
+	if a.Rest != nil {
+		m.rest = g.traced(a.Name, "", "/", a.Rest)
+	}
 	seen := map[string]bool{}
 	for _, r := range a.Routes {
 		h := r.Handler
@@ -102,6 +107,30 @@ func (m *appMux) matches(r *http.Request) bool {
 	return pattern != ""
 }
 
+// ServeHTTP serves a request that matches or that the rest takes.
+func (m *appMux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if m.rest != nil && !m.matches(r) {
+		m.rest.ServeHTTP(w, r)
+		return
+	}
+	m.ServeMux.ServeHTTP(w, r)
+}
+
+// left reports whether a request that no route takes is for the rest. A path
+// that routes take with other methods only is theirs, but for reading it.
+func (m *appMux) left(r *http.Request) bool {
+	switch {
+	case m.rest == nil:
+		return false
+	case r.Method == http.MethodGet, r.Method == http.MethodHead:
+		return true
+	}
+	if _, pattern := m.cors.Handler(r); r.Method == http.MethodOptions && pattern != "" {
+		return false
+	}
+	return m.allow(r) == ""
+}
+
 func (m *appMux) preflight(w http.ResponseWriter, r *http.Request) bool {
 	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
 		return false
@@ -142,9 +171,20 @@ func (t *table) find(r *http.Request) (*appMux, error) {
 	case 1:
 		return t.apps[0].orNotFound(r)
 	}
-	var found *appMux
+	found, err := t.only(r, (*appMux).matches)
+	if found == nil && err == nil {
+		found, err = t.only(r, (*appMux).left)
+	}
+	if found == nil && err == nil {
+		err = mayfly.Errorf(mayfly.NotFound, "", "no app has a route for %s %s; each app is at its own host name: %s", r.Method, r.URL.Path, t.hosts(r))
+	}
+	return found, err
+}
+
+// only is the one app that takes a request, nil where none does.
+func (t *table) only(r *http.Request, takes func(*appMux, *http.Request) bool) (found *appMux, err error) {
 	for _, m := range t.apps {
-		if !m.matches(r) {
+		if !takes(m, r) {
 			continue
 		}
 		if found != nil {
@@ -152,14 +192,11 @@ func (t *table) find(r *http.Request) (*appMux, error) {
 		}
 		found = m
 	}
-	if found == nil {
-		return nil, mayfly.Errorf(mayfly.NotFound, "", "no app has a route for %s %s; each app is at its own host name: %s", r.Method, r.URL.Path, t.hosts(r))
-	}
 	return found, nil
 }
 
 func (m *appMux) orNotFound(r *http.Request) (*appMux, error) {
-	if m.matches(r) {
+	if m.matches(r) || m.left(r) {
 		return m, nil
 	}
 	return m, mayfly.Errorf(mayfly.NotFound, "", "app %s has no route for %s %s%s", m.name, r.Method, r.URL.Path, m.known())

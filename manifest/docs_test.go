@@ -16,7 +16,7 @@ import (
 // documented are the types whose keys docs/manifest.md has a table of.
 var documented = []any{
 	mayfly.Manifest{}, mayfly.Defaults{}, mayfly.Function{}, mayfly.Concurrency{}, mayfly.Retry{}, mayfly.Trigger{}, mayfly.CORS{},
-	mayfly.Bucket{}, mayfly.Queue{}, mayfly.Topic{}, mayfly.KV{}, mayfly.Database{}, mayfly.Webhook{}, mayfly.Alert{}, mayfly.Budget{},
+	mayfly.Bucket{}, mayfly.Website{}, mayfly.WebsiteRedirect{}, mayfly.Queue{}, mayfly.Topic{}, mayfly.KV{}, mayfly.Database{}, mayfly.Webhook{}, mayfly.Alert{}, mayfly.Budget{},
 }
 
 // table matches a marker and the table below it.
@@ -105,7 +105,7 @@ func valueOf(typ reflect.Type, key string, t reflect.Type) string {
 		return "number"
 	case reflect.Slice:
 		if t.Elem().Kind() == reflect.Struct {
-			return "list, see [on](#on)"
+			return "list, see [" + key + "](#" + key + ")"
 		}
 		return "list"
 	case reflect.Map:

@@ -22,7 +22,10 @@ func each[T any](section string, all map[string]*T, f func(path, name string, r 
 }
 
 func (v *validation) resources() {
-	each("buckets", v.m.Buckets, func(at, name string, b *mayfly.Bucket) { v.name(at, "bucket", name) })
+	each("buckets", v.m.Buckets, func(at, name string, b *mayfly.Bucket) {
+		v.name(at, "bucket", name)
+		v.website(at+".website", b.Website)
+	})
 	each("queues", v.m.Queues, v.queue)
 	each("topics", v.m.Topics, v.topic)
 	each("kv", v.m.KV, func(at, name string, _ *mayfly.KV) { v.name(at, "key-value store", name) })

@@ -19,7 +19,7 @@ var reserved = []string{"/_fn/", "/_bucket/", "/_health/", "/_mayfly/"}
 
 type route struct{ pattern, path string }
 
-// routes checks every HTTP route and webhook path with Go's ServeMux itself,
+// routes checks every HTTP route, webhook path and website's path with Go's ServeMux itself,
 // which is what the gateway uses, so that both agree on what conflicts.
 func (v *validation) routes() {
 	mux := http.NewServeMux()
@@ -45,6 +45,11 @@ func (v *validation) routes() {
 			taken = append(taken, r)
 		}
 	}
+	each("buckets", v.m.Buckets, func(at, _ string, b *mayfly.Bucket) {
+		if b.Website != nil {
+			taken = v.site(at+".website.path", b.Website, mux, taken)
+		}
+	})
 }
 
 func (v *validation) conflict(r route, taken []route, err error) {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/gofiber/fiber/v3"
 	"github.com/versity/versitygw/backend"
 	"github.com/versity/versitygw/s3err"
 
@@ -44,16 +45,17 @@ type Config struct {
 
 // Driver is the object service of a node. It is safe for concurrent use.
 type Driver struct {
-	cfg     Config
-	folders string // of buckets, absolute
-	intents string
-	keys    *keyring
-	files   backend.Backend
-	gate    *gate
-	outward *http.Transport // to other S3 servers
-	server  *server
-	late    atomic.Bool // an event waits to be told again
-	url     atomic.Pointer[string]
+	cfg       Config
+	folders   string // of buckets, absolute
+	intents   string
+	keys      *keyring
+	files     backend.Backend
+	gate      *gate
+	outward   *http.Transport // to other S3 servers
+	strangers *fiber.App      // makes requests of strangers as versitygw has them
+	server    *server
+	late      atomic.Bool // an event waits to be told again
+	url       atomic.Pointer[string]
 
 	mu      sync.Mutex // of Apply
 	started bool       // guarded by mu; a first Apply is done
@@ -78,6 +80,7 @@ type spec struct {
 	expire   time.Duration
 	abort    time.Duration
 	cors     *mayfly.CORS
+	website  *mayfly.Website // nil: none that the manifest declares
 	usage    *usage
 }
 
@@ -111,7 +114,7 @@ func Open(cfg Config) (*Driver, error) {
 		return nil, fmt.Errorf("open buckets: %w", err)
 	}
 	d.outward = &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute, TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: time.Minute}
-	d.gate = &gate{d: d}
+	d.gate, d.strangers = &gate{d: d}, fiber.New()
 	d.specs.Store(&map[string]*spec{})
 	if d.server, err = newServer(d); err != nil {
 		d.files.Shutdown()
@@ -156,6 +159,7 @@ func (d *Driver) Check(m *mayfly.Manifest) error {
 			problems = append(problems, mayfly.Errorf(mayfly.Invalid, op, "a bucket with versioning cannot have a quota: old versions are not counted"))
 		}
 		if b != nil {
+			problems = append(problems, checkWebsite(op, b.Website))
 			problems = append(problems, checkExternal(op, b)...)
 		}
 	}
@@ -205,7 +209,7 @@ func (d *Driver) Apply(ctx context.Context, apps []*mayfly.Manifest) error {
 func (d *Driver) newSpec(m *mayfly.Manifest, name string, b *mayfly.Bucket) (*spec, error) {
 	s := &spec{
 		app: m.App, name: name, store: d.local(string(m.App) + "." + name),
-		versions: b.Versioning, public: b.Public, quota: int64(b.Quota), expire: b.Expire.D(), abort: b.AbortAfter.D(), cors: b.CORS,
+		versions: b.Versioning, public: b.Public, quota: int64(b.Quota), expire: b.Expire.D(), abort: b.AbortAfter.D(), cors: b.CORS, website: b.Website,
 	}
 	if s.abort == 0 {
 		s.abort = 7 * 24 * time.Hour

@@ -25,12 +25,20 @@ func (d *Driver) PublicHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path, ok := strings.CutPrefix(r.URL.Path, PublicPath)
 		part := strings.SplitN(path, "/", 3)
-		if !ok || len(part) < 3 || part[2] == "" {
+		if !ok || len(part) < 3 {
 			refuse(w, notPublic())
 			return
 		}
 		s := d.spec(mayfly.AppName(part[0]), part[1])
-		if s == nil || !s.public || checkKey(&part[2]) != nil {
+		if s == nil || !s.public {
+			refuse(w, notPublic())
+			return
+		}
+		if page := d.publicSite(r.Context(), s); page != nil {
+			page.serve(w, r)
+			return
+		}
+		if part[2] == "" || checkKey(&part[2]) != nil {
 			refuse(w, notPublic())
 			return
 		}
@@ -95,7 +103,15 @@ func (d *Driver) servePublic(w http.ResponseWriter, r *http.Request, s *spec, ke
 		refuse(w, notPublic())
 		return
 	}
-	h := w.Header()
+	describe(w.Header(), head, "public, max-age=60")
+	alone(w.Header())
+	body := &reader{ctx: r.Context(), store: s.store, key: key, size: *head.ContentLength}
+	defer body.Close()
+	http.ServeContent(w, r, "", *head.LastModified, body)
+}
+
+// describe says of a reply what is known of its object.
+func describe(h http.Header, head *s3.HeadObjectOutput, caching string) {
 	set := func(name string, value *string, standard string) {
 		if text(value) != "" {
 			standard = *value
@@ -108,15 +124,16 @@ func (d *Driver) servePublic(w http.ResponseWriter, r *http.Request, s *spec, ke
 	set("Content-Encoding", head.ContentEncoding, "")
 	set("Content-Disposition", head.ContentDisposition, "")
 	set("Content-Language", head.ContentLanguage, "")
-	set("Cache-Control", head.CacheControl, "public, max-age=60")
+	set("Cache-Control", head.CacheControl, caching)
+	set("Expires", head.ExpiresString, "")
 	set("ETag", head.ETag, "")
-	// Objects may come from anyone and share their origin with the apps: a page
-	// among them gets an origin of its own.
 	h.Set("X-Content-Type-Options", "nosniff")
+}
+
+// alone gives a page an origin of its own: objects may come from anyone and share
+// the gateway's with the apps.
+func alone(h http.Header) {
 	h.Set("Content-Security-Policy", "sandbox allow-scripts allow-forms allow-popups")
-	body := &reader{ctx: r.Context(), store: s.store, key: key, size: *head.ContentLength}
-	defer body.Close()
-	http.ServeContent(w, r, "", *head.LastModified, body)
 }
 
 // reader reads an object from any place; it opens the object with the first
