@@ -3,92 +3,37 @@ package binary
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	_ "github.com/aws/aws-lambda-go/lambda" // testdata/lambda is built from it
-	"go.uber.org/goleak"
 
 	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/sandbox"
-	"github.com/mayfly-cloud/mayfly/sandbox/process"
 	"github.com/mayfly-cloud/mayfly/sandbox/sandboxtest"
 )
 
-// bundles is where this run's bundles are; every launcher may show them.
-var bundles string
+// place has the bundles of all tests.
+var place sandboxtest.Place
 
-// launcher starts the programs of all tests.
-var launcher = sync.OnceValues(func() (*process.Launcher, error) {
-	dir := filepath.Join(bundles, "launcher")
-	return process.New(process.Config{Dir: dir, Bundles: bundles, Node: filepath.Base(bundles)})
-})
-
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "binary-test")
-	if err != nil {
-		panic(err)
-	}
-	os.Chmod(dir, 0o755)
-	bundles = dir
-	l, err := launcher()
-	if err != nil {
-		panic(err)
-	}
-	l.Tier() // finds out what this machine allows, once
-	code := m.Run()
-	l.Close()
-	os.RemoveAll(dir)
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-// lambdaDir is a bundle with the program of testdata/lambda, made with the
-// unmodified aws-lambda-go.
-var lambdaDir = sync.OnceValues(func() (string, error) {
-	dir := filepath.Join(bundles, "lambda")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
-	}
-	cmd := exec.Command("go", "build", "-o", filepath.Join(dir, "bootstrap"), "./testdata/lambda")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", errors.New(string(out))
-	}
-	return dir, nil
-})
+func TestMain(m *testing.M) { place.Main(m) }
 
 func newDriver(t testing.TB) *Driver {
 	t.Helper()
-	l, err := launcher()
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := New(Config{Launcher: l})
+	d := New(Config{Launcher: place.Launcher()})
 	t.Cleanup(func() { d.Close() })
 	return d
 }
 
+// lambdaSpec is a version with the program of testdata/lambda, made with the
+// unmodified aws-lambda-go.
 func lambdaSpec(t testing.TB, mode string) *sandbox.Spec {
 	t.Helper()
-	if _, err := exec.LookPath("go"); err != nil {
-		t.Skip("needs the go command to build a program")
-	}
-	dir, err := lambdaDir()
-	if err != nil {
-		t.Fatal(err)
-	}
 	return &sandbox.Spec{
-		App: "test", Function: "fn", Version: 3, Runtime: mayfly.Binary, Dir: dir, Env: map[string]string{"MODE": mode, "PROBE": "seen"},
+		App: "test", Function: "fn", Version: 3, Runtime: mayfly.Binary, Dir: filepath.Dir(place.Build(t, "lambda/bootstrap", "./testdata/lambda")), Env: map[string]string{"MODE": mode, "PROBE": "seen"},
 		Memory: 256 * mayfly.MiB, Timeout: time.Minute, PerInstance: 1,
 	}
 }
@@ -96,16 +41,8 @@ func lambdaSpec(t testing.TB, mode string) *sandbox.Spec {
 // bundle is a version made of files, all of them executable.
 func bundle(t testing.TB, files map[string]string) *sandbox.Spec {
 	t.Helper()
-	dir, err := os.MkdirTemp(bundles, "bundle")
-	if err != nil {
-		t.Fatal(err)
-	}
-	os.Chmod(dir, 0o755)
-	for name, content := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
+	dir := place.Folder(t)
+	sandboxtest.Write(t, dir, 0o755, files)
 	return &sandbox.Spec{App: "test", Function: "fn", Version: 1, Runtime: mayfly.Binary, Dir: dir,
 		Memory: 256 * mayfly.MiB, Timeout: time.Minute, PerInstance: 1}
 }

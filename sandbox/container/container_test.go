@@ -7,15 +7,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,7 +21,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
-	"go.uber.org/goleak"
 
 	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/sandbox"
@@ -32,55 +28,16 @@ import (
 	"github.com/mayfly-cloud/mayfly/sandbox/sandboxtest"
 )
 
-// bundles is where this run's images are.
-var bundles string
+// place has the bundles of all tests.
+var place sandboxtest.Place
 
-// launcher starts the programs of all tests.
-var launcher = sync.OnceValues(func() (*process.Launcher, error) {
-	dir := filepath.Join(bundles, "launcher")
-	return process.New(process.Config{Dir: dir, Bundles: bundles, Node: filepath.Base(bundles)})
-})
+func TestMain(m *testing.M) { place.Main(m) }
 
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "container-test")
-	if err != nil {
-		panic(err)
-	}
-	os.Chmod(dir, 0o755)
-	bundles = dir
-	l, err := launcher()
-	if err != nil {
-		panic(err)
-	}
-	l.Tier() // finds out what this machine allows, once
-	code := m.Run()
-	l.Close()
-	os.RemoveAll(dir)
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-// app is the program of testdata/app, which needs nothing of a system.
-var app = sync.OnceValues(func() ([]byte, error) {
-	file := filepath.Join(bundles, "app")
-	cmd := exec.Command("go", "build", "-o", file, "./testdata/app")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return nil, errors.New(string(out))
-	}
-	return os.ReadFile(file)
-})
-
-// newImage is an image of two layers whose program is app.
+// newImage is an image of two layers whose program is testdata/app, which needs
+// nothing of a system.
 func newImage(t testing.TB, change func(*v1.Config)) v1.Image {
 	t.Helper()
-	if _, err := exec.LookPath("go"); err != nil {
-		t.Skip("needs the go command to build a program")
-	}
-	code, err := app()
+	code, err := os.ReadFile(place.Build(t, "app", "./testdata/app"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,15 +89,7 @@ func layer(t testing.TB, files map[string]string) v1.Layer {
 
 func newDriver(t testing.TB) *Driver {
 	t.Helper()
-	l, err := launcher()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir, err := os.MkdirTemp(bundles, "images")
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := New(Config{Launcher: l, Dir: dir})
+	d, err := New(Config{Launcher: place.Launcher(), Dir: place.Folder(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,10 +108,7 @@ func able(t testing.TB, d *Driver) *Driver {
 // spec is a version whose bundle is an image as a layout.
 func spec(t testing.TB, img v1.Image, mode string) *sandbox.Spec {
 	t.Helper()
-	dir, err := os.MkdirTemp(bundles, "bundle")
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir := place.Folder(t)
 	p, err := layout.Write(dir, empty.Index)
 	if err == nil {
 		err = p.AppendImage(img)
@@ -362,12 +308,7 @@ func TestImageIsShared(t *testing.T) {
 }
 
 func TestPlainMachineRefuses(t *testing.T) {
-	l, err := process.New(process.Config{Dir: t.TempDir(), Node: "plain", Walls: process.WallsNone})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	d, err := New(Config{Launcher: l, Dir: t.TempDir()})
+	d, err := New(Config{Launcher: sandboxtest.NewLauncher(t, process.WallsNone), Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

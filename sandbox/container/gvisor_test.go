@@ -16,11 +16,7 @@ import (
 // where every user of an image is root of nothing. What the image's root owns is
 // writable for no program there: the second image has no user.
 func TestGVisor(t *testing.T) {
-	l, err := launcher()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := l.GVisor(); err != nil {
+	if err := place.Launcher().GVisor(); err != nil {
 		t.Skip(err)
 	}
 	for name, change := range map[string]func(*v1.Config){

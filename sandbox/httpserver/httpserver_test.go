@@ -4,91 +4,36 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/sandbox"
-	"github.com/mayfly-cloud/mayfly/sandbox/process"
 	"github.com/mayfly-cloud/mayfly/sandbox/sandboxtest"
 )
 
-// bundles is where this run's bundles are.
-var bundles string
+// place has the bundles of all tests.
+var place sandboxtest.Place
 
-// launcher starts the programs of all tests.
-var launcher = sync.OnceValues(func() (*process.Launcher, error) {
-	dir := filepath.Join(bundles, "launcher")
-	return process.New(process.Config{Dir: dir, Bundles: bundles, Node: filepath.Base(bundles)})
-})
-
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "http-test")
-	if err != nil {
-		panic(err)
-	}
-	os.Chmod(dir, 0o755)
-	bundles = dir
-	l, err := launcher()
-	if err != nil {
-		panic(err)
-	}
-	l.Tier() // finds out what this machine allows, once
-	code := m.Run()
-	l.Close()
-	os.RemoveAll(dir)
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-// serverDir is a bundle with the program of testdata/server.
-var serverDir = sync.OnceValues(func() (string, error) {
-	dir := filepath.Join(bundles, "server")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
-	}
-	cmd := exec.Command("go", "build", "-o", filepath.Join(dir, "server"), "./testdata/server")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", errors.New(string(out))
-	}
-	return dir, nil
-})
+func TestMain(m *testing.M) { place.Main(m) }
 
 func newDriver(t testing.TB) *Driver {
 	t.Helper()
-	l, err := launcher()
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := New(Config{Launcher: l})
+	d := New(Config{Launcher: place.Launcher()})
 	t.Cleanup(func() { d.Close() })
 	return d
 }
 
+// serverSpec is a version with the program of testdata/server.
 func serverSpec(t testing.TB, mode string) *sandbox.Spec {
 	t.Helper()
-	if _, err := exec.LookPath("go"); err != nil {
-		t.Skip("needs the go command to build a program")
-	}
-	dir, err := serverDir()
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir := filepath.Dir(place.Build(t, "server/server", "./testdata/server"))
 	return &sandbox.Spec{
 		App: "test", Function: "fn", Version: 3, Runtime: mayfly.HTTP, Handler: "./server", Dir: dir,
 		Env:    map[string]string{"MODE": mode, "PROBE": "seen"},
@@ -258,7 +203,7 @@ func TestFailedStarts(t *testing.T) {
 		kind, says          string
 	}{
 		{"exit", "broken", "./server", time.Minute, mayfly.ErrorTypeExit, "exit status 4"},
-		{"deaf", "deaf", "./server", 50 * time.Millisecond, mayfly.ErrorTypeTimeout, "did not listen on port"},
+		{"deaf", "deaf", "./server", 2 * time.Second, mayfly.ErrorTypeTimeout, "did not listen on port"},
 		{"no handler", "", "", time.Minute, mayfly.ErrorTypeHandler, "needs a command line"},
 		{"quotes", "", "'x", time.Minute, mayfly.ErrorTypeHandler, "not closed"},
 		{"unknown", "", "no-such-program -x", time.Minute, mayfly.ErrorTypeHandler, "no program"},
@@ -294,12 +239,8 @@ func TestPythonServer(t *testing.T) {
 	if _, err := os.Stat("/usr/bin/python3"); err != nil {
 		t.Skip("needs /usr/bin/python3")
 	}
-	dir, err := os.MkdirTemp(bundles, "bundle")
-	if err != nil {
-		t.Fatal(err)
-	}
-	os.Chmod(dir, 0o755)
-	os.WriteFile(filepath.Join(dir, "hello.txt"), []byte("hello"), 0o644)
+	dir := place.Folder(t)
+	sandboxtest.Write(t, dir, 0o644, map[string]string{"hello.txt": "hello"})
 	in := start(t, &sandbox.Spec{App: "a", Function: "f", Handler: "python3 -m http.server $PORT", Dir: dir, Memory: 256 * mayfly.MiB, Timeout: time.Minute})
 	event := sandboxtest.Request("GET", "/hello.txt", "")
 	reply, err := in.Call(context.Background(), &sandbox.Call{ID: "i", HTTP: true, Event: event})

@@ -3,6 +3,8 @@ package node_test
 import (
 	"os/exec"
 	"testing"
+
+	"github.com/mayfly-cloud/mayfly/sandbox/sandboxtest"
 )
 
 // TestConnection drives the client's own HTTP against Node's server.
@@ -20,7 +22,7 @@ func script(t *testing.T, file, arg string) {
 	if err != nil {
 		t.Skip("this machine has no node")
 	}
-	out, err := exec.CommandContext(within(t), node, "testdata/"+file, arg).CombinedOutput()
+	out, err := exec.CommandContext(sandboxtest.Within(t), node, "testdata/"+file, arg).CombinedOutput()
 	if err != nil || string(out) != "ok\n" {
 		t.Errorf("%v\n%s", err, out)
 	}

@@ -11,101 +11,18 @@ import (
 
 	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/sandbox"
-	"github.com/mayfly-cloud/mayfly/sandbox/node"
 	"github.com/mayfly-cloud/mayfly/sandbox/sandboxtest"
 )
 
-const patience = 60 * time.Second
-
-// A function is one running instance of a test's code.
-type function struct {
-	*testing.T
-	driver *node.Driver
-	inst   sandbox.Instance
-	out    *sandboxtest.Recorder
-}
-
-func within(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-func complete(spec *sandbox.Spec) *sandbox.Spec {
-	spec.App, spec.Function, spec.Version, spec.Memory, spec.Timeout = "app", "fn", 7, mayfly.DefaultMemory, patience
-	spec.PerInstance = max(1, spec.PerInstance)
-	spec.Digest = spec.Dir
-	return spec
-}
-
 // run starts a function.
-func run(t *testing.T, spec *sandbox.Spec) *function {
+func run(t *testing.T, spec *sandbox.Spec) *sandboxtest.Function {
 	t.Helper()
-	f := &function{T: t, driver: newDriver(t), out: &sandboxtest.Recorder{}}
-	inst, err := f.driver.Start(within(t), complete(spec), f.out)
-	if err != nil {
-		t.Fatalf("Start: %v", err)
-	}
-	f.inst = inst
-	t.Cleanup(func() { end(inst) })
-	return f
+	return sandboxtest.Start(t, newDriver(t), spec)
 }
 
 // code is a version whose app.js is text.
 func code(t *testing.T, text string) *sandbox.Spec {
 	return bundle(t, "app.handler", map[string]string{"app.js": text})
-}
-
-func (f *function) call(c *sandbox.Call) (*sandbox.Reply, error) {
-	c.ID, c.Trace, c.Attempt, c.Trigger, c.Deadline = mayfly.NewID(), mayfly.NewTrace(), 1, mayfly.TriggerDirect, time.Now().Add(patience)
-	c.ARN = "arn:mayfly:local:app:function:fn"
-	return f.inst.Call(within(f.T), c)
-}
-
-// event makes a call and returns its result.
-func (f *function) event(event string) string {
-	f.Helper()
-	reply, err := f.call(&sandbox.Call{Event: []byte(event)})
-	if err != nil {
-		f.Fatalf("Call: %v", err)
-	}
-	text, err := sandboxtest.Read(reply, false)
-	if err != nil {
-		f.Fatalf("the reply ended: %v", err)
-	}
-	return text
-}
-
-// fails makes a call that must fail.
-func (f *function) fails(event string) *mayfly.FunctionError {
-	f.Helper()
-	_, err := f.call(&sandbox.Call{Event: []byte(event)})
-	var failed *mayfly.FunctionError
-	if !errors.As(err, &failed) {
-		f.Fatalf("Call returned %v, want a FunctionError", err)
-	}
-	return failed
-}
-
-// http makes an HTTP call and returns its head and body.
-func (f *function) http(method, path, body string) (*sandbox.Meta, string) {
-	f.Helper()
-	reply, err := f.call(&sandbox.Call{HTTP: true, Event: sandboxtest.Request(method, path, body)})
-	if err != nil {
-		f.Fatalf("Call: %v", err)
-	}
-	text, err := sandboxtest.Read(reply, true)
-	if err != nil {
-		f.Fatalf("the reply ended: %v", err)
-	}
-	return reply.Meta, text
-}
-
-func (f *function) want(got, want string) {
-	f.Helper()
-	if got != want {
-		f.Errorf("got %.300q, want %.300q", got, want)
-	}
 }
 
 func TestHandlers(t *testing.T) {
@@ -140,8 +57,8 @@ func TestHandlers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := run(t, bundle(t, c.handler, c.files))
-			f.want(f.event(c.event), c.want)
-			f.want(f.event(c.event), c.want)
+			f.Want(f.Event(c.event), c.want)
+			f.Want(f.Event(c.event), c.want)
 		})
 	}
 }
@@ -151,7 +68,7 @@ func TestHandlers(t *testing.T) {
 func TestUnmarkedModule(t *testing.T) {
 	spec := bundle(t, "app", map[string]string{"app.js": "export default { fetch: () => new Response('fine') }"})
 	d := newDriver(t)
-	inst, err := d.Start(within(t), complete(spec), &sandboxtest.Recorder{})
+	inst, err := d.Start(sandboxtest.Within(t), sandboxtest.Complete(spec), &sandboxtest.Recorder{})
 	var failed *mayfly.FunctionError
 	if errors.As(err, &failed) && failed.Type == mayfly.ErrorTypeSyntax {
 		t.Skipf("this machine's Node does not detect modules: %v", err)
@@ -159,7 +76,7 @@ func TestUnmarkedModule(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	end(inst)
+	sandboxtest.End(inst)
 }
 
 func TestContextObject(t *testing.T) {
@@ -171,7 +88,7 @@ exports.handler = async (event, c) => [c.functionName, c.functionVersion, c.memo
 	new Date(0).getHours()]
 `))
 	t.Setenv("MAYFLY_TEST_SECRET", "of the daemon")
-	f.want(f.event("{}"), `["fn","7","256","/mayfly/app/fn",true,"arn:mayfly:local:app:function:fn",true,true,"direct",1,true,`+
+	f.Want(f.Event("{}"), `["fn","7","256","/mayfly/app/fn",true,"arn:mayfly:local:app:function:fn",true,true,"direct",1,true,`+
 		`["fn","256","local","app.handler","app",":UTC"],true,[],0]`)
 }
 
@@ -194,17 +111,17 @@ exports.handler = async (e, c) => {
 		"type": {"TypeError", "null"}, "deep": {"RangeError", "call stack"}, "text": {"string", "a text"}, "object": {"object", "5"}, "nothing": {"undefined", ""},
 		"bigint": {mayfly.ErrorTypeMarshal, "BigInt"}, "large": {"Function.ResponseSizeTooLarge", "6 MiB"}, "named": {"MyError", "named"}, "bad stack": {"Error", "m"},
 	} {
-		e := f.fails(`"` + event + `"`)
+		e := f.Fails(`"` + event + `"`)
 		if e.Type != want.kind || !strings.Contains(e.Message, want.message) {
 			t.Errorf("%s: %+v", event, e)
 		}
-		f.want(f.event(`"x"`), `"fine"`)
+		f.Want(f.Event(`"x"`), `"fine"`)
 	}
-	e := f.fails(`"type"`)
+	e := f.Fails(`"type"`)
 	if len(e.Trace) != 2 || !strings.Contains(e.Trace[1], "app.js:4:") {
 		t.Errorf("the trace is %q", e.Trace)
 	}
-	f.out.Await(t, "with the error", func(l mayfly.LogLine) bool {
+	f.Out.Await(t, "with the error", func(l mayfly.LogLine) bool {
 		return l.Level == "error" && strings.Contains(l.Text, "TypeError: Cannot read") && strings.Contains(l.Text, "app.js:4") && l.Invocation != ""
 	})
 }
@@ -219,12 +136,12 @@ exports.handler = (e, c, cb) => {
 	if (e === 'twice') { cb(null, 1); cb(null, 2) }
 }`))
 	for event, want := range map[string]string{"error": "by callback", "text": "a text", "fail": "by fail", "throw": "thrown"} {
-		if e := f.fails(`"` + event + `"`); e.Message != want {
+		if e := f.Fails(`"` + event + `"`); e.Message != want {
 			t.Errorf("%s: %+v", event, e)
 		}
 	}
-	f.event(`"twice"`)
-	f.want(f.event(`"none"`), "null")
+	f.Event(`"twice"`)
+	f.Want(f.Event(`"none"`), "null")
 }
 
 func TestEnds(t *testing.T) {
@@ -239,11 +156,11 @@ func TestEnds(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			f := run(t, code(t, "exports.handler = (e, c) => { "+what+"; return new Promise((r) => setTimeout(r, 100000)) }"))
-			e := f.fails("{}")
+			e := f.Fails("{}")
 			if e.Type != want[0] || !strings.Contains(e.Message, want[1]) {
 				t.Errorf("the error is %+v, want %q", e, want)
 			}
-			<-f.inst.Done()
+			<-f.Instance.Done()
 		})
 	}
 }
@@ -267,7 +184,7 @@ func TestBrokenCode(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDriver(t)
-			err := d.Prepare(within(t), complete(bundle(t, c.handler, map[string]string{c.file: c.code})))
+			err := d.Prepare(sandboxtest.Within(t), sandboxtest.Complete(bundle(t, c.handler, map[string]string{c.file: c.code})))
 			var failed *mayfly.FunctionError
 			if !errors.As(err, &failed) {
 				t.Fatalf("Prepare returned %v, want a FunctionError", err)
@@ -282,7 +199,7 @@ func TestBrokenCode(t *testing.T) {
 func TestTypeScript(t *testing.T) {
 	d := newDriver(t)
 	spec := bundle(t, "app.handler", map[string]string{"app.ts": "export const handler = async (e: number): Promise<number> => e"})
-	inst, err := d.Start(within(t), complete(spec), &sandboxtest.Recorder{})
+	inst, err := d.Start(sandboxtest.Within(t), sandboxtest.Complete(spec), &sandboxtest.Recorder{})
 	var failed *mayfly.FunctionError
 	if errors.As(err, &failed) {
 		if !strings.Contains(failed.Message, "cannot run TypeScript") || !strings.Contains(failed.Message, "22.18") {
@@ -293,7 +210,7 @@ func TestTypeScript(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	end(inst)
+	sandboxtest.End(inst)
 }
 
 func TestLogs(t *testing.T) {
@@ -313,7 +230,7 @@ exports.handler = async () => {
 	process.stdout.write('no end');
 	setTimeout(() => console.log('late'), 20);
 }`))
-	f.event("{}")
+	f.Event("{}")
 	for text, want := range map[string]struct {
 		stream mayfly.LogStream
 		level  string
@@ -322,16 +239,16 @@ exports.handler = async () => {
 		"written": {mayfly.Stdout, ""}, "parts, joined": {mayfly.Stdout, ""}, "to stderr": {mayfly.Stderr, ""}, "  in a group": {mayfly.Stdout, "info"},
 		"no end": {mayfly.Stdout, ""}, "late": {mayfly.Stdout, "info"},
 	} {
-		l := f.out.Await(t, text, func(l mayfly.LogLine) bool { return l.Text == text })
+		l := f.Out.Await(t, text, func(l mayfly.LogLine) bool { return l.Text == text })
 		if l.Stream != want.stream || l.Level != want.level || l.Invocation == "" || l.SpanID == "" {
 			t.Errorf("%q is %+v", text, l)
 		}
 	}
-	f.out.Await(t, "with a stack", func(l mayfly.LogLine) bool {
+	f.Out.Await(t, "with a stack", func(l mayfly.LogLine) bool {
 		return l.Level == "error" && strings.HasPrefix(l.Text, "Error: an error\n") && strings.Contains(l.Text, "app.js:7")
 	})
-	f.out.Await(t, "from C", func(l mayfly.LogLine) bool { return l.Text == "from C" })
-	f.out.Await(t, "from a child", func(l mayfly.LogLine) bool { return l.Text == "from a child" && l.Stream == mayfly.Stderr })
+	f.Out.Await(t, "from C", func(l mayfly.LogLine) bool { return l.Text == "from C" })
+	f.Out.Await(t, "from a child", func(l mayfly.LogLine) bool { return l.Text == "from a child" && l.Stream == mayfly.Stderr })
 }
 
 // TestConcurrentLogs: lines of calls that overlap are told apart.
@@ -350,11 +267,11 @@ exports.handler = async (e, c) => {
 	f := run(t, spec)
 	var wg sync.WaitGroup
 	for range 4 {
-		wg.Go(func() { f.event(`1`) })
+		wg.Go(func() { f.Event(`1`) })
 	}
 	wg.Wait()
 	n := 0
-	for _, l := range f.out.Lines() {
+	for _, l := range f.Out.Lines() {
 		if n++; l.Text != "line "+l.Invocation {
 			t.Errorf("%q is a line of %s", l.Text, l.Invocation)
 		}
@@ -371,13 +288,13 @@ func TestPoliteStop(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := run(t, code(t, text+"\nexports.handler = async () => {}"))
-			f.event("{}")
-			if err := f.inst.Stop(within(t)); err != nil {
+			f.Event("{}")
+			if err := f.Instance.Stop(sandboxtest.Within(t)); err != nil {
 				t.Fatal(err)
 			}
-			f.out.Await(t, "goodbye", func(l mayfly.LogLine) bool { return l.Text == "goodbye" })
-			if !errors.Is(f.inst.Err(), sandbox.ErrStopped) {
-				t.Errorf("Err is %v", f.inst.Err())
+			f.Out.Await(t, "goodbye", func(l mayfly.LogLine) bool { return l.Text == "goodbye" })
+			if !errors.Is(f.Instance.Err(), sandbox.ErrStopped) {
+				t.Errorf("Err is %v", f.Instance.Err())
 			}
 		})
 	}
@@ -390,10 +307,10 @@ exports.handler = awslambda.streamifyResponse(async (e, out) => {
 	out.write('part');
 	throw new Error('late');
 })`))
-	if e := f.fails(`"early"`); e.Message != "early" {
+	if e := f.Fails(`"early"`); e.Message != "early" {
 		t.Errorf("the error is %+v", e)
 	}
-	reply, err := f.call(&sandbox.Call{Event: []byte("1")})
+	reply, err := f.Call(&sandbox.Call{Event: []byte("1")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -431,53 +348,53 @@ export default {
 }`})
 	spec.Env["PROBE"] = "seen"
 	f := run(t, spec)
-	_, body := f.http("POST", "/echo?a=1", `{"x":1}`)
-	f.want(body, `{"method":"POST","query":"?a=1","host":"probe.localhost","body":"{\"x\":1}","probe":"seen","ua":"application/json"}`)
-	meta, body := f.http("GET", "/stream", "")
-	f.want(body, "onetwothree")
+	_, body := f.HTTP("POST", "/echo?a=1", `{"x":1}`)
+	f.Want(body, `{"method":"POST","query":"?a=1","host":"probe.localhost","body":"{\"x\":1}","probe":"seen","ua":"application/json"}`)
+	meta, body := f.HTTP("GET", "/stream", "")
+	f.Want(body, "onetwothree")
 	if meta.Status != 201 || len(meta.Cookies) != 2 || meta.Header.Get("X-Test") != "yes" {
 		t.Errorf("the head is %+v", meta)
 	}
-	meta, body = f.http("GET", "/empty", "")
-	f.want(body, "")
+	meta, body = f.HTTP("GET", "/empty", "")
+	f.Want(body, "")
 	if meta.Status != 204 {
 		t.Errorf("the status is %d", meta.Status)
 	}
-	_, body = f.http("GET", "/later", "")
-	f.want(body, "now")
-	f.out.Await(t, "done later", func(l mayfly.LogLine) bool { return l.Text == "done later" && l.Invocation != "" })
+	_, body = f.HTTP("GET", "/later", "")
+	f.Want(body, "now")
+	f.Out.Await(t, "done later", func(l mayfly.LogLine) bool { return l.Text == "done later" && l.Invocation != "" })
 	for path, want := range map[string]string{"/else": "in the app", "/wrong": "no Response"} {
-		_, err := f.call(&sandbox.Call{HTTP: true, Event: sandboxtest.Request("GET", path, "")})
+		_, err := f.Call(&sandbox.Call{HTTP: true, Event: sandboxtest.Request("GET", path, "")})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
-	if e := f.fails(`{"not":"http"}`); e.Type != "Runtime.NotHTTP" {
+	if e := f.Fails(`{"not":"http"}`); e.Type != "Runtime.NotHTTP" {
 		t.Errorf("the error is %+v", e)
 	}
-	reply, err := f.call(&sandbox.Call{HTTP: true, Event: sandboxtest.Request("GET", "/late", "")})
+	reply, err := f.Call(&sandbox.Call{HTTP: true, Event: sandboxtest.Request("GET", "/late", "")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if data, err := io.ReadAll(reply.Body); len(data) != 4 || err == nil || !strings.Contains(err.Error(), "late") {
 		t.Errorf("%q, %v", data, err)
 	}
-	if reply, err = f.call(&sandbox.Call{HTTP: true, Event: sandboxtest.Request("GET", "/endless", "")}); err != nil {
+	if reply, err = f.Call(&sandbox.Call{HTTP: true, Event: sandboxtest.Request("GET", "/endless", "")}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.CopyN(io.Discard, reply.Body, 1<<20); err != nil {
 		t.Fatal(err)
 	}
 	reply.Body.Close()
-	f.out.Await(t, "cancelled", func(l mayfly.LogLine) bool { return l.Text == "cancelled" })
-	f.out.Await(t, "aborted", func(l mayfly.LogLine) bool { return l.Text == "aborted" })
+	f.Out.Await(t, "cancelled", func(l mayfly.LogLine) bool { return l.Text == "cancelled" })
+	f.Out.Await(t, "aborted", func(l mayfly.LogLine) bool { return l.Text == "aborted" })
 }
 
 func TestInitThatHangs(t *testing.T) {
 	d := newDriver(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 	defer cancel()
-	_, err := d.Start(ctx, complete(code(t, "for (;;);")), &sandboxtest.Recorder{})
+	_, err := d.Start(ctx, sandboxtest.Complete(code(t, "for (;;);")), &sandboxtest.Recorder{})
 	if err == nil {
 		t.Fatal("Start succeeded")
 	}

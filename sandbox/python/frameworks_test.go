@@ -64,19 +64,19 @@ func TestFrameworks(t *testing.T) {
 import importlib.util
 def handler(event, context): return importlib.util.find_spec(event) is not None
 `}))
-			if probe.event(fmt.Sprintf("%q", c.needs)) != "true" {
+			if probe.Event(fmt.Sprintf("%q", c.needs)) != "true" {
 				t.Skipf("the interpreter has no %s", c.needs)
 			}
 			spec := bundle(t, c.handler, c.files)
 			spec.PerInstance = c.perInstance
 			f := run(t, spec)
-			meta, body := f.http("GET", "/hello/Ada?q=1", "")
-			f.want(body, name+" Ada 1")
+			meta, body := f.HTTP("GET", "/hello/Ada?q=1", "")
+			f.Want(body, name+" Ada 1")
 			if meta.Status != 200 {
 				t.Errorf("the status is %d", meta.Status)
 			}
-			_, body = f.http("POST", "/json", `{"a": "b c"}`)
-			f.want(body, "b c")
+			_, body = f.HTTP("POST", "/json", `{"a": "b c"}`)
+			f.Want(body, "b c")
 		})
 	}
 }

@@ -2,13 +2,8 @@ package python_test
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
-
-	"go.uber.org/goleak"
 
 	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/sandbox"
@@ -17,54 +12,20 @@ import (
 	"github.com/mayfly-cloud/mayfly/sandbox/sandboxtest"
 )
 
-// dir holds the worker's files for all tests of this package.
-var dir string
+// place has the worker's files for all tests of this package.
+var place sandboxtest.Place
 
-func TestMain(m *testing.M) {
-	var err error
-	if dir, err = os.MkdirTemp("", "mayfly-python-"); err != nil {
-		panic(err)
-	}
-	code := m.Run()
-	os.RemoveAll(dir)
-	if err := goleak.Find(); code == 0 && err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-// launcher is one with these walls, that ends with the test.
-func launcher(t testing.TB, walls string) *process.Launcher {
-	t.Helper()
-	l, err := process.New(process.Config{Dir: filepath.Join(t.TempDir(), "cells"), Node: "python-test", Walls: walls})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ran := make(chan error, 1)
-	go func() { ran <- l.Run(ctx) }()
-	t.Cleanup(func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-		cancel()
-		if err := <-ran; err != nil {
-			t.Error(err)
-		}
-	})
-	return l
-}
+func TestMain(m *testing.M) { place.Main(m) }
 
 // newDriver is a driver over ordinary processes that starts nothing ahead.
 func newDriver(t testing.TB) *python.Driver {
 	t.Helper()
-	return driverOver(t, launcher(t, process.WallsNone), -1)
+	return driverOver(t, sandboxtest.NewLauncher(t, process.WallsNone), -1)
 }
 
 func driverOver(t testing.TB, l *process.Launcher, ahead mayfly.Bytes) *python.Driver {
 	t.Helper()
-	d := python.New(python.Config{Launcher: l, Dir: dir, Ahead: ahead})
+	d := python.New(python.Config{Launcher: l, Dir: place.Dir, Ahead: ahead})
 	t.Cleanup(func() {
 		if err := d.Close(); err != nil {
 			t.Error(err)
@@ -79,26 +40,14 @@ func driverOver(t testing.TB, l *process.Launcher, ahead mayfly.Bytes) *python.D
 // walled is a driver behind walls.
 func walled(t testing.TB, ahead mayfly.Bytes) *python.Driver {
 	t.Helper()
-	l := launcher(t, process.WallsAuto)
-	if tier := l.Tier(); tier.Name == sandbox.TierPlain {
-		t.Skipf("this machine has no walls: %v", tier.Missing)
-	}
-	return driverOver(t, l, ahead)
+	return driverOver(t, sandboxtest.NewLauncher(t, process.WallsAuto), ahead)
 }
 
 // bundle writes files and returns a version with handler.
 func bundle(t testing.TB, handler string, files map[string]string) *sandbox.Spec {
 	t.Helper()
 	dir := t.TempDir()
-	for name, text := range files {
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	sandboxtest.Write(t, dir, 0o644, files)
 	return &sandbox.Spec{Runtime: mayfly.Python, Handler: handler, Dir: dir, Env: map[string]string{}}
 }
 
@@ -155,13 +104,13 @@ def handler(event, context):
 func TestAhead(t *testing.T) {
 	d := walled(t, 0)
 	spec := bundle(t, "app.handler", map[string]string{"app.py": "def handler(event, context):\n    return event\n"})
-	complete(spec)
-	for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
-		inst, err := d.Start(within(t), spec, &sandboxtest.Recorder{})
+	sandboxtest.Complete(spec)
+	for until := time.Now().Add(sandboxtest.Patience); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
+		inst, err := d.Start(sandboxtest.Within(t), spec, &sandboxtest.Recorder{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		reply, err := inst.Call(within(t), &sandbox.Call{ID: "a", Event: []byte("1")})
+		reply, err := inst.Call(sandboxtest.Within(t), &sandbox.Call{ID: "a", Event: []byte("1")})
 		if err != nil || string(reply.Payload) != "1" {
 			t.Fatalf("%v, %v", reply, err)
 		}
@@ -169,7 +118,7 @@ func TestAhead(t *testing.T) {
 		for _, p := range inst.Info().Phases {
 			ahead = ahead || p.Name == mayfly.PhaseRuntime && p.Duration == 0
 		}
-		end(inst)
+		sandboxtest.End(inst)
 		if ahead {
 			return
 		}

@@ -12,101 +12,18 @@ import (
 
 	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/sandbox"
-	"github.com/mayfly-cloud/mayfly/sandbox/python"
 	"github.com/mayfly-cloud/mayfly/sandbox/sandboxtest"
 )
 
-const patience = 60 * time.Second
-
-// A function is one running instance of a test's code.
-type function struct {
-	*testing.T
-	driver *python.Driver
-	inst   sandbox.Instance
-	out    *sandboxtest.Recorder
-}
-
-func within(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-func complete(spec *sandbox.Spec) *sandbox.Spec {
-	spec.App, spec.Function, spec.Version, spec.Memory, spec.Timeout = "app", "fn", 7, mayfly.DefaultMemory, patience
-	spec.PerInstance = max(1, spec.PerInstance)
-	spec.Digest = spec.Dir
-	return spec
-}
-
 // run starts a function.
-func run(t *testing.T, spec *sandbox.Spec) *function {
+func run(t *testing.T, spec *sandbox.Spec) *sandboxtest.Function {
 	t.Helper()
-	f := &function{T: t, driver: newDriver(t), out: &sandboxtest.Recorder{}}
-	inst, err := f.driver.Start(within(t), complete(spec), f.out)
-	if err != nil {
-		t.Fatalf("Start: %v", err)
-	}
-	f.inst = inst
-	t.Cleanup(func() { end(inst) })
-	return f
+	return sandboxtest.Start(t, newDriver(t), spec)
 }
 
 // code is a version whose app.py is text.
 func code(t *testing.T, text string) *sandbox.Spec {
 	return bundle(t, "app.handler", map[string]string{"app.py": text})
-}
-
-func (f *function) call(c *sandbox.Call) (*sandbox.Reply, error) {
-	c.ID, c.Trace, c.Attempt, c.Trigger, c.Deadline = mayfly.NewID(), mayfly.NewTrace(), 1, mayfly.TriggerDirect, time.Now().Add(patience)
-	c.ARN = "arn:mayfly:local:app:function:fn"
-	return f.inst.Call(within(f.T), c)
-}
-
-// event makes a call and returns its result.
-func (f *function) event(event string) string {
-	f.Helper()
-	reply, err := f.call(&sandbox.Call{Event: []byte(event)})
-	if err != nil {
-		f.Fatalf("Call: %v", err)
-	}
-	text, err := sandboxtest.Read(reply, false)
-	if err != nil {
-		f.Fatalf("the reply ended: %v", err)
-	}
-	return text
-}
-
-// fails makes a call that must fail.
-func (f *function) fails(event string) *mayfly.FunctionError {
-	f.Helper()
-	_, err := f.call(&sandbox.Call{Event: []byte(event)})
-	var failed *mayfly.FunctionError
-	if !errors.As(err, &failed) {
-		f.Fatalf("Call returned %v, want a FunctionError", err)
-	}
-	return failed
-}
-
-// http makes an HTTP call and returns its head and body.
-func (f *function) http(method, path, body string) (*sandbox.Meta, string) {
-	f.Helper()
-	reply, err := f.call(&sandbox.Call{HTTP: true, Event: sandboxtest.Request(method, path, body)})
-	if err != nil {
-		f.Fatalf("Call: %v", err)
-	}
-	text, err := sandboxtest.Read(reply, true)
-	if err != nil {
-		f.Fatalf("the reply ended: %v", err)
-	}
-	return reply.Meta, text
-}
-
-func (f *function) want(got, want string) {
-	f.Helper()
-	if got != want {
-		f.Errorf("got %.300q, want %.300q", got, want)
-	}
 }
 
 func TestHandlers(t *testing.T) {
@@ -138,8 +55,8 @@ func TestHandlers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := run(t, bundle(t, c.handler, c.files))
-			f.want(f.event(c.event), c.want)
-			f.want(f.event(c.event), c.want)
+			f.Want(f.Event(c.event), c.want)
+			f.Want(f.Event(c.event), c.want)
 		})
 	}
 }
@@ -155,7 +72,7 @@ def handler(event, c):
             os.environ["AWS_EXECUTION_ENV"].startswith("AWS_Lambda_python3."), sorted(k for k in os.environ if k.startswith(("GO", "MAYFLY_TEST")))]
 `))
 	t.Setenv("MAYFLY_TEST_SECRET", "of the daemon")
-	f.want(f.event("{}"), `["fn","7",256,"/mayfly/app/fn",true,"arn:mayfly:local:app:function:fn",null,null,true,"direct",1,true,true,`+
+	f.Want(f.Event("{}"), `["fn","7",256,"/mayfly/app/fn",true,"arn:mayfly:local:app:function:fn",null,null,true,"direct",1,true,true,`+
 		`["fn","7","256","local","app.handler","app","fn",":UTC"],true,[]]`)
 }
 
@@ -185,17 +102,17 @@ def handler(e, c):
 		"nan": {mayfly.ErrorTypeMarshal, ""}, "large": {"Function.ResponseSizeTooLarge", "6 MiB"}, "self": {mayfly.ErrorTypeMarshal, "itself"},
 		"unprintable": {"E", "cannot be shown"},
 	} {
-		e := f.fails(`"` + event + `"`)
+		e := f.Fails(`"` + event + `"`)
 		if e.Type != want.kind || !strings.Contains(e.Message, want.message) {
 			t.Errorf("%s: %+v", event, e)
 		}
-		f.want(f.event(`"x"`), `"fine"`)
+		f.Want(f.Event(`"x"`), `"fine"`)
 	}
-	e := f.fails(`"value"`)
+	e := f.Fails(`"value"`)
 	if len(e.Trace) != 1 || !strings.Contains(e.Trace[0], `app.py", line 6, in handler`) || !strings.Contains(e.Trace[0], "raise ValueError") {
 		t.Errorf("the trace is %q", e.Trace)
 	}
-	f.out.Await(t, "with the error", func(l mayfly.LogLine) bool {
+	f.Out.Await(t, "with the error", func(l mayfly.LogLine) bool {
 		return l.Level == "error" && strings.Contains(l.Text, "ValueError: bad value") && strings.Contains(l.Text, "line 6") && l.Invocation != ""
 	})
 }
@@ -208,11 +125,11 @@ func TestEnds(t *testing.T) {
 		for _, handler := range []string{"def", "async def"} {
 			t.Run(handler+" "+what, func(t *testing.T) {
 				f := run(t, code(t, "import os, signal, sys, time\n"+handler+" handler(e, c):\n    "+what+"\n    time.sleep(1000)\n"))
-				e := f.fails("{}")
+				e := f.Fails("{}")
 				if e.Type != mayfly.ErrorTypeExit || !strings.Contains(e.Message, want) {
 					t.Errorf("the error is %+v, want %q", e, want)
 				}
-				<-f.inst.Done()
+				<-f.Instance.Done()
 			})
 		}
 	}
@@ -236,7 +153,7 @@ func TestBrokenCode(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDriver(t)
-			err := d.Prepare(within(t), complete(bundle(t, c.handler, map[string]string{"app.py": c.code})))
+			err := d.Prepare(sandboxtest.Within(t), sandboxtest.Complete(bundle(t, c.handler, map[string]string{"app.py": c.code})))
 			var failed *mayfly.FunctionError
 			if !errors.As(err, &failed) {
 				t.Fatalf("Prepare returned %v, want a FunctionError", err)
@@ -252,7 +169,7 @@ func TestInitThatHangs(t *testing.T) {
 	d := newDriver(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 	defer cancel()
-	_, err := d.Start(ctx, complete(code(t, "import time\ntime.sleep(1000)\n")), &sandboxtest.Recorder{})
+	_, err := d.Start(ctx, sandboxtest.Complete(code(t, "import time\ntime.sleep(1000)\n")), &sandboxtest.Recorder{})
 	if err == nil {
 		t.Fatal("Start succeeded")
 	}
@@ -277,7 +194,7 @@ def handler(e, c):
     t = threading.Thread(target=print, args=("from a thread",)); t.start(); t.join()
     print("no end", end="")
 `))
-	f.event("{}")
+	f.Event("{}")
 	for text, want := range map[string]struct {
 		stream mayfly.LogStream
 		level  string
@@ -285,18 +202,18 @@ def handler(e, c):
 		"two": {mayfly.Stdout, ""}, "lines": {mayfly.Stdout, ""}, "no end": {mayfly.Stdout, ""}, "to stderr": {mayfly.Stderr, ""}, "bytes": {mayfly.Stdout, ""},
 		"an info": {mayfly.Stderr, "info"}, "a warning": {mayfly.Stderr, "warn"}, "from a thread": {mayfly.Stdout, ""},
 	} {
-		l := f.out.Await(t, text, func(l mayfly.LogLine) bool { return l.Text == text })
+		l := f.Out.Await(t, text, func(l mayfly.LogLine) bool { return l.Text == text })
 		if l.Stream != want.stream || l.Level != want.level || l.Invocation == "" || l.SpanID == "" {
 			t.Errorf("%q is %+v", text, l)
 		}
 	}
-	f.out.Await(t, "with a traceback", func(l mayfly.LogLine) bool {
+	f.Out.Await(t, "with a traceback", func(l mayfly.LogLine) bool {
 		return l.Level == "error" && strings.HasPrefix(l.Text, "caught\n") && strings.Contains(l.Text, "ZeroDivisionError")
 	})
 	// What comes by the pipes of the process may come after the reply.
-	f.out.Await(t, "from C", func(l mayfly.LogLine) bool { return l.Text == "from C" })
-	f.out.Await(t, "from a child", func(l mayfly.LogLine) bool { return l.Text == "from a child" })
-	for _, l := range f.out.Lines() {
+	f.Out.Await(t, "from C", func(l mayfly.LogLine) bool { return l.Text == "from C" })
+	f.Out.Await(t, "from a child", func(l mayfly.LogLine) bool { return l.Text == "from a child" })
+	for _, l := range f.Out.Lines() {
 		if l.Text == "not shown" {
 			t.Error("a debug line is shown")
 		}
@@ -315,11 +232,11 @@ func TestConcurrentLogs(t *testing.T) {
 			f := run(t, spec)
 			var wg sync.WaitGroup
 			for range 4 {
-				wg.Go(func() { f.event(`1`) })
+				wg.Go(func() { f.Event(`1`) })
 			}
 			wg.Wait()
 			n := 0
-			for _, l := range f.out.Lines() {
+			for _, l := range f.Out.Lines() {
 				if !strings.HasPrefix(l.Text, "line") {
 					continue
 				}
@@ -347,13 +264,13 @@ func TestPoliteStop(t *testing.T) {
 				spec.PerInstance = 3
 			}
 			f := run(t, spec)
-			f.event("{}")
-			if err := f.inst.Stop(within(t)); err != nil {
+			f.Event("{}")
+			if err := f.Instance.Stop(sandboxtest.Within(t)); err != nil {
 				t.Fatal(err)
 			}
-			f.out.Await(t, "goodbye", func(l mayfly.LogLine) bool { return l.Text == "goodbye" })
-			if !errors.Is(f.inst.Err(), sandbox.ErrStopped) {
-				t.Errorf("Err is %v", f.inst.Err())
+			f.Out.Await(t, "goodbye", func(l mayfly.LogLine) bool { return l.Text == "goodbye" })
+			if !errors.Is(f.Instance.Err(), sandbox.ErrStopped) {
+				t.Errorf("Err is %v", f.Instance.Err())
 			}
 		})
 	}
@@ -362,10 +279,10 @@ func TestPoliteStop(t *testing.T) {
 func TestStreamError(t *testing.T) {
 	for _, def := range []string{"def", "async def"} {
 		f := run(t, code(t, def+" handler(e, c):\n    if e == 'early': raise ValueError('early')\n    yield 'part'\n    raise ValueError('late')\n"))
-		if e := f.fails(`"early"`); e.Message != "early" {
+		if e := f.Fails(`"early"`); e.Message != "early" {
 			t.Errorf("the error is %+v", e)
 		}
-		reply, err := f.call(&sandbox.Call{Event: []byte("1")})
+		reply, err := f.Call(&sandbox.Call{Event: []byte("1")})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -381,7 +298,7 @@ func TestLargeStream(t *testing.T) {
 	for _, def := range []string{"def", "async def"} {
 		f := run(t, code(t, def+" handler(e, c):\n    for i in range(40): yield bytes([i]) * 300000\n"))
 		for range 2 {
-			if text := f.event("1"); len(text) != 40*300000 || text[len(text)-1] != 39 {
+			if text := f.Event("1"); len(text) != 40*300000 || text[len(text)-1] != 39 {
 				t.Errorf("%d bytes came", len(text))
 			}
 		}
@@ -390,7 +307,7 @@ func TestLargeStream(t *testing.T) {
 
 func TestJSONOfErrors(t *testing.T) {
 	f := run(t, code(t, "def handler(e, c): raise KeyError('k')\n"))
-	data, err := json.Marshal(f.fails("{}"))
+	data, err := json.Marshal(f.Fails("{}"))
 	if err != nil || !strings.Contains(string(data), `"errorType":"KeyError","errorMessage":"'k'","stackTrace":["  File`) {
 		t.Errorf("%s, %v", data, err)
 	}

@@ -33,23 +33,10 @@ def handler(event, context):
 `
 
 func forkable(t testing.TB, text string) *sandbox.Spec {
-	spec := complete(bundle(t, "app.handler", map[string]string{"app.py": text}))
+	spec := sandboxtest.Complete(bundle(t, "app.handler", map[string]string{"app.py": text}))
 	spec.Template = true
 	spec.Env["PROBE"] = "seen"
 	return spec
-}
-
-// instance starts one more and makes a call.
-func instance(t *testing.T, d *python.Driver, spec *sandbox.Spec) *function {
-	t.Helper()
-	f := &function{T: t, driver: d, out: &sandboxtest.Recorder{}}
-	inst, err := d.Start(within(t), spec, f.out)
-	if err != nil {
-		t.Fatalf("Start: %v", err)
-	}
-	f.inst = inst
-	t.Cleanup(func() { end(inst) })
-	return f
 }
 
 // between cuts the value of a field out of a JSON text.
@@ -62,13 +49,13 @@ func between(text, field string) string {
 func TestTemplate(t *testing.T) {
 	d := walled(t, -1)
 	spec := forkable(t, counted)
-	if err := d.Prepare(within(t), spec); err != nil {
+	if err := d.Prepare(sandboxtest.Within(t), spec); err != nil {
 		t.Fatal(err)
 	}
-	first := instance(t, d, spec)
-	a := first.event("{}")
-	second := instance(t, d, spec)
-	b := second.event("{}")
+	first := sandboxtest.Start(t, d, spec)
+	a := first.Event("{}")
+	second := sandboxtest.Start(t, d, spec)
+	b := second.Event("{}")
 	for _, text := range []string{a, b} {
 		for _, want := range []string{`"calls":1`, `"instance":true`, `"caps":"0000000000000000"`, `"tmp":[]`, `"probe":"seen"`, `"cwd":"/var/task"`, `"uid":true`} {
 			if !strings.Contains(text, want) {
@@ -82,18 +69,18 @@ func TestTemplate(t *testing.T) {
 	if between(a, "random") == between(b, "random") || between(a, "name") == between(b, "name") {
 		t.Errorf("two instances share randomness: %s, %s", a, b)
 	}
-	if !strings.Contains(first.event("{}"), `"calls":2`) {
+	if !strings.Contains(first.Event("{}"), `"calls":2`) {
 		t.Error("an instance lost its state")
 	}
-	if first.inst.ID() == second.inst.ID() || first.inst.Info().PID == second.inst.Info().PID {
-		t.Errorf("two instances have one identity: %+v", first.inst.Info())
+	if first.Instance.ID() == second.Instance.ID() || first.Instance.Info().PID == second.Instance.Info().PID {
+		t.Errorf("two instances have one identity: %+v", first.Instance.Info())
 	}
-	end(second.inst)
-	if !strings.Contains(first.event("{}"), `"calls":3`) {
+	sandboxtest.End(second.Instance)
+	if !strings.Contains(first.Event("{}"), `"calls":3`) {
 		t.Error("an instance ended with another")
 	}
 	d.Forget(spec) // the template lives as long as its children
-	if !strings.Contains(first.event("{}"), `"calls":4`) {
+	if !strings.Contains(first.Event("{}"), `"calls":4`) {
 		t.Error("an instance ended with its version's template")
 	}
 }
@@ -101,7 +88,7 @@ func TestTemplate(t *testing.T) {
 func TestTemplateBurst(t *testing.T) {
 	d := walled(t, -1)
 	spec := forkable(t, counted)
-	if err := d.Prepare(within(t), spec); err != nil {
+	if err := d.Prepare(sandboxtest.Within(t), spec); err != nil {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
@@ -109,13 +96,13 @@ func TestTemplateBurst(t *testing.T) {
 	loaded := map[string]bool{}
 	for range 12 {
 		wg.Go(func() {
-			inst, err := d.Start(within(t), spec, &sandboxtest.Recorder{})
+			inst, err := d.Start(sandboxtest.Within(t), spec, &sandboxtest.Recorder{})
 			if err != nil {
 				t.Errorf("Start: %v", err)
 				return
 			}
-			defer end(inst)
-			reply, err := inst.Call(within(t), &sandbox.Call{ID: "a", Event: []byte("{}")})
+			defer sandboxtest.End(inst)
+			reply, err := inst.Call(sandboxtest.Within(t), &sandbox.Call{ID: "a", Event: []byte("{}")})
 			if err != nil {
 				t.Errorf("Call: %v", err)
 				return
@@ -145,13 +132,13 @@ func TestTemplateShapes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			spec := forkable(t, c.text)
 			spec.Handler = c.handler
-			if err := d.Prepare(within(t), spec); err != nil {
+			if err := d.Prepare(sandboxtest.Within(t), spec); err != nil {
 				t.Fatal(err)
 			}
 			for range 2 {
-				f := instance(t, d, spec)
-				f.want(f.event("1"), c.want)
-				if err := f.inst.Stop(within(t)); err != nil {
+				f := sandboxtest.Start(t, d, spec)
+				f.Want(f.Event("1"), c.want)
+				if err := f.Instance.Stop(sandboxtest.Within(t)); err != nil {
 					t.Error(err)
 				}
 			}
@@ -163,16 +150,16 @@ func TestTemplateShapes(t *testing.T) {
 func TestTemplateLines(t *testing.T) {
 	d := walled(t, -1)
 	spec := forkable(t, "import os\nprint('of the template')\ndef handler(e, c):\n    print('line')\n    os.write(1, b'raw\\n')\n    os.write(2, b'raw error\\n')\n    os._exit(3)\n")
-	if err := d.Prepare(within(t), spec); err != nil {
+	if err := d.Prepare(sandboxtest.Within(t), spec); err != nil {
 		t.Fatal(err)
 	}
-	f := instance(t, d, spec)
-	if e := f.fails("{}"); e.Type != mayfly.ErrorTypeExit || !strings.Contains(e.Message, "3") {
+	f := sandboxtest.Start(t, d, spec)
+	if e := f.Fails("{}"); e.Type != mayfly.ErrorTypeExit || !strings.Contains(e.Message, "3") {
 		t.Errorf("the error is %+v", e)
 	}
 	for text, stream := range map[string]mayfly.LogStream{"line": mayfly.Stdout, "raw": mayfly.Stdout, "raw error": mayfly.Stderr} {
-		l := f.out.Await(t, text, func(l mayfly.LogLine) bool { return l.Text == text })
-		if l.Stream != stream || l.Instance != f.inst.ID() {
+		l := f.Out.Await(t, text, func(l mayfly.LogLine) bool { return l.Text == text })
+		if l.Stream != stream || l.Instance != f.Instance.ID() {
 			t.Errorf("%q is %+v", text, l)
 		}
 	}
@@ -187,10 +174,10 @@ func TestUnforkable(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			spec := forkable(t, setup+counted)
-			if err := d.Prepare(within(t), spec); err != nil {
+			if err := d.Prepare(sandboxtest.Within(t), spec); err != nil {
 				t.Fatal(err)
 			}
-			a, b := instance(t, d, spec).event("{}"), instance(t, d, spec).event("{}")
+			a, b := sandboxtest.Start(t, d, spec).Event("{}"), sandboxtest.Start(t, d, spec).Event("{}")
 			if between(a, "loaded") == between(b, "loaded") {
 				t.Error("the instances were forked")
 			}
@@ -202,12 +189,12 @@ func TestTemplateThatDied(t *testing.T) {
 	d := walled(t, -1)
 	spec := forkable(t, counted+`
 `)
-	if err := d.Prepare(within(t), spec); err != nil {
+	if err := d.Prepare(sandboxtest.Within(t), spec); err != nil {
 		t.Fatal(err)
 	}
-	f := instance(t, d, spec)
-	f.event("{}")
-	template := parent(t, f.inst.Info().PID)
+	f := sandboxtest.Start(t, d, spec)
+	f.Event("{}")
+	template := parent(t, f.Instance.Info().PID)
 	if template == "" {
 		t.Skip("the template cannot be found")
 	}
@@ -218,28 +205,28 @@ func TestTemplateThatDied(t *testing.T) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Skipf("the template cannot be killed: %v", err)
 	}
-	<-f.inst.Done()
-	instance(t, d, spec).event("{}") // afresh, or from a new template
+	<-f.Instance.Done()
+	sandboxtest.Start(t, d, spec).Event("{}") // afresh, or from a new template
 }
 
 // TestWaitingChildThatDied: another takes its place, and the template stays.
 func TestWaitingChildThatDied(t *testing.T) {
 	d := walled(t, -1)
 	spec := forkable(t, counted)
-	if err := d.Prepare(within(t), spec); err != nil {
+	if err := d.Prepare(sandboxtest.Within(t), spec); err != nil {
 		t.Fatal(err)
 	}
-	f := instance(t, d, spec)
-	before := f.event("{}")
-	template := parent(t, f.inst.Info().PID)
+	f := sandboxtest.Start(t, d, spec)
+	before := f.Event("{}")
+	template := parent(t, f.Instance.Info().PID)
 	if template == "" {
 		t.Skip("the template cannot be found")
 	}
-	for until := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+	for until := time.Now().Add(sandboxtest.Patience); ; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(until) {
 			t.Fatal("no child is forked ahead")
 		}
-		waiting := slices.DeleteFunc(grandchildren(t, template), func(pid int) bool { return pid == f.inst.Info().PID })
+		waiting := slices.DeleteFunc(grandchildren(t, template), func(pid int) bool { return pid == f.Instance.Info().PID })
 		if len(waiting) == 0 {
 			continue
 		}
@@ -249,7 +236,7 @@ func TestWaitingChildThatDied(t *testing.T) {
 		break
 	}
 	for range 2 {
-		if after := instance(t, d, spec).event("{}"); between(after, "loaded") != between(before, "loaded") {
+		if after := sandboxtest.Start(t, d, spec).Event("{}"); between(after, "loaded") != between(before, "loaded") {
 			t.Errorf("the module was loaded again: %s, %s", before, after)
 		}
 	}
@@ -257,23 +244,19 @@ func TestWaitingChildThatDied(t *testing.T) {
 
 // TestTemplatesInUse: what is only prepared takes no other's room.
 func TestTemplatesInUse(t *testing.T) {
-	l := launcher(t, process.WallsAuto)
-	if l.Tier().Name == sandbox.TierPlain {
-		t.Skip("this machine has no walls")
-	}
-	d := python.New(python.Config{Launcher: l, Dir: dir, Ahead: -1, Templates: 1})
+	d := python.New(python.Config{Launcher: sandboxtest.NewLauncher(t, process.WallsAuto), Dir: place.Dir, Ahead: -1, Templates: 1})
 	t.Cleanup(func() { d.Close() })
 	first, second := forkable(t, counted), forkable(t, counted)
 	first.Function, second.Function = "first", "second"
 	for _, spec := range []*sandbox.Spec{first, second} {
-		if err := d.Prepare(within(t), spec); err != nil {
+		if err := d.Prepare(sandboxtest.Within(t), spec); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if a, b := instance(t, d, first).event("{}"), instance(t, d, first).event("{}"); between(a, "loaded") != between(b, "loaded") {
+	if a, b := sandboxtest.Start(t, d, first).Event("{}"), sandboxtest.Start(t, d, first).Event("{}"); between(a, "loaded") != between(b, "loaded") {
 		t.Error("the first has lost its template")
 	}
-	if a, b := instance(t, d, second).event("{}"), instance(t, d, second).event("{}"); between(a, "loaded") == between(b, "loaded") {
+	if a, b := sandboxtest.Start(t, d, second).Event("{}"), sandboxtest.Start(t, d, second).Event("{}"); between(a, "loaded") == between(b, "loaded") {
 		t.Error("the second has a template")
 	}
 }
@@ -283,21 +266,21 @@ func TestTemplateMemory(t *testing.T) {
 	d := walled(t, -1)
 	spec := forkable(t, "def handler(e, c):\n    kept = []\n    while True: kept.append(bytearray(b'x' * (1 << 20)))\n")
 	spec.Memory = 64 * mayfly.MiB
-	if err := d.Prepare(within(t), spec); err != nil {
+	if err := d.Prepare(sandboxtest.Within(t), spec); err != nil {
 		t.Fatal(err)
 	}
-	f := instance(t, d, spec)
+	f := sandboxtest.Start(t, d, spec)
 	limited := false
-	for _, w := range f.inst.Info().Tier.Walls {
+	for _, w := range f.Instance.Info().Tier.Walls {
 		limited = limited || strings.Contains(strings.ToLower(w), "memory")
 	}
 	if !limited {
 		t.Skip("memory is not limited here")
 	}
-	if e := f.fails("{}"); e.Type != mayfly.ErrorTypeOutOfMemory {
+	if e := f.Fails("{}"); e.Type != mayfly.ErrorTypeOutOfMemory {
 		t.Errorf("the error is %+v", e)
 	}
-	instance(t, d, spec) // the template lives
+	sandboxtest.Start(t, d, spec) // the template lives
 }
 
 func BenchmarkFork(b *testing.B) {
@@ -306,7 +289,7 @@ func BenchmarkFork(b *testing.B) {
 	if err := d.Prepare(context.Background(), spec); err != nil {
 		b.Fatal(err)
 	}
-	startLoop(b, d, spec)
+	sandboxtest.Starts(b, d, spec)
 }
 
 // grandchildren are the programs of the cells within the cell of an init.

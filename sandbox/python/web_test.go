@@ -62,36 +62,36 @@ func TestWSGI(t *testing.T) {
 		spec := bundle(t, "web:app", map[string]string{"web.py": wsgiApp})
 		spec.PerInstance = perInstance
 		f := run(t, spec)
-		meta, body := f.http("GET", "/stream", "")
-		f.want(body, "onetwo")
+		meta, body := f.HTTP("GET", "/stream", "")
+		f.Want(body, "onetwo")
 		if meta.Status != 201 || len(meta.Header["Set-Cookie"]) != 2 || meta.Header.Get("Connection") != "" {
 			t.Errorf("the head is %+v", meta)
 		}
-		f.out.Await(t, "closed", func(l mayfly.LogLine) bool { return l.Text == "closed" })
-		_, body = f.http("GET", "/write", "")
-		f.want(body, "by write")
-		meta, body = f.http("GET", "/empty", "")
-		f.want(body, "")
+		f.Out.Await(t, "closed", func(l mayfly.LogLine) bool { return l.Text == "closed" })
+		_, body = f.HTTP("GET", "/write", "")
+		f.Want(body, "by write")
+		meta, body = f.HTTP("GET", "/empty", "")
+		f.Want(body, "")
 		if meta.Status != 204 {
 			t.Errorf("the status is %d", meta.Status)
 		}
-		meta, body = f.http("GET", "/replaced", "")
-		f.want(body, "oops")
+		meta, body = f.HTTP("GET", "/replaced", "")
+		f.Want(body, "oops")
 		if meta.Status != 500 || meta.Header.Get("X-A") != "2" {
 			t.Errorf("the head is %+v", meta)
 		}
-		_, body = f.http("GET", "/bytes", "")
+		_, body = f.HTTP("GET", "/bytes", "")
 		if len(body) != 256 || body[255] != 255 {
 			t.Errorf("the bytes are %q", body)
 		}
-		f.out.Await(t, "to the log", func(l mayfly.LogLine) bool { return l.Text == "to the log" && l.Stream == mayfly.Stderr })
+		f.Out.Await(t, "to the log", func(l mayfly.LogLine) bool { return l.Text == "to the log" && l.Stream == mayfly.Stderr })
 		for path, want := range map[string]string{"/raise": "in the app", "/silent": "start_response"} {
-			_, err := f.call(&sandbox.Call{HTTP: true, Event: sandboxtest.Request("GET", path, "")})
+			_, err := f.Call(&sandbox.Call{HTTP: true, Event: sandboxtest.Request("GET", path, "")})
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %v", path, err)
 			}
 		}
-		if e := f.fails(`{"not":"http"}`); e.Type != "Runtime.NotHTTP" {
+		if e := f.Fails(`{"not":"http"}`); e.Type != "Runtime.NotHTTP" {
 			t.Errorf("the error is %+v", e)
 		}
 	}
@@ -111,7 +111,7 @@ func TestWSGIEnviron(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	reply, err := f.call(&sandbox.Call{HTTP: true, Event: data})
+	reply, err := f.Call(&sandbox.Call{HTTP: true, Event: data})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func TestASGI(t *testing.T) {
 	spec := bundle(t, "pkg.web:app", map[string]string{"pkg/web.py": asgiApp})
 	spec.PerInstance = 4
 	f := run(t, spec)
-	_, body := f.http("POST", "/scope?a=1", `{"x":1}`)
+	_, body := f.HTTP("POST", "/scope?a=1", `{"x":1}`)
 	var seen struct {
 		Type, Method, Path, Scheme, Query, Raw, Body string
 		HTTP                                         string `json:"http_version"`
@@ -204,22 +204,22 @@ func TestASGI(t *testing.T) {
 		seen.State["db"] != "connected" || seen.Headers["host"] != "probe.localhost" || seen.Scheme != "http" {
 		t.Errorf("the application saw %s", body)
 	}
-	meta, body := f.http("GET", "/stream", "")
-	f.want(body, "onetwothree")
+	meta, body := f.HTTP("GET", "/stream", "")
+	f.Want(body, "onetwothree")
 	if meta.Status != 201 || len(meta.Header["Set-Cookie"]) != 2 {
 		t.Errorf("the head is %+v", meta)
 	}
-	meta, _ = f.http("GET", "/head", "")
+	meta, _ = f.HTTP("GET", "/head", "")
 	if meta.Status != 204 {
 		t.Errorf("the status is %d", meta.Status)
 	}
 	for path, want := range map[string]string{"/else": "in the app", "/nothing": "without a response"} {
-		_, err := f.call(&sandbox.Call{HTTP: true, Event: sandboxtest.Request("GET", path, "")})
+		_, err := f.Call(&sandbox.Call{HTTP: true, Event: sandboxtest.Request("GET", path, "")})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
-	reply, err := f.call(&sandbox.Call{HTTP: true, Event: sandboxtest.Request("GET", "/late", "")})
+	reply, err := f.Call(&sandbox.Call{HTTP: true, Event: sandboxtest.Request("GET", "/late", "")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +227,7 @@ func TestASGI(t *testing.T) {
 		t.Errorf("%q, %v", data, err)
 	}
 	for path, line := range map[string]string{"/waits": "http.disconnect", "/ignores": "refused"} {
-		reply, err := f.call(&sandbox.Call{HTTP: true, Event: sandboxtest.Request("GET", path, "")})
+		reply, err := f.Call(&sandbox.Call{HTTP: true, Event: sandboxtest.Request("GET", path, "")})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -235,12 +235,12 @@ func TestASGI(t *testing.T) {
 			t.Fatal(err)
 		}
 		reply.Body.Close()
-		f.out.Await(t, line, func(l mayfly.LogLine) bool { return l.Text == line })
+		f.Out.Await(t, line, func(l mayfly.LogLine) bool { return l.Text == line })
 	}
-	if err := f.inst.Stop(within(t)); err != nil {
+	if err := f.Instance.Stop(sandboxtest.Within(t)); err != nil {
 		t.Fatal(err)
 	}
-	f.out.Await(t, "of the lifespan's end", func(l mayfly.LogLine) bool { return l.Text == "shut down" })
+	f.Out.Await(t, "of the lifespan's end", func(l mayfly.LogLine) bool { return l.Text == "shut down" })
 }
 
 // TestASGIWithoutLifespan: an application may know nothing of it.
@@ -253,6 +253,6 @@ class App:
         await send({"type": "http.response.body", "body": b"fine"})
 app = App()
 `}))
-	_, body := f.http("GET", "/", "")
-	f.want(body, "fine")
+	_, body := f.HTTP("GET", "/", "")
+	f.Want(body, "fine")
 }

@@ -102,7 +102,7 @@ func testTimeout(b *bench) {
 		if !errors.Is(err, context.Canceled) {
 			b.Errorf("Call returned %v, want the context's error", err)
 		}
-	case <-time.After(patience):
+	case <-time.After(Patience):
 		b.Fatal("Call did not return when its context ended")
 	}
 	stop(b.T, inst)
@@ -125,7 +125,7 @@ func testStopWhileBusy(b *bench) {
 		if err == nil {
 			b.Error("the call of a stopped instance succeeded")
 		}
-	case <-time.After(patience):
+	case <-time.After(Patience):
 		b.Fatal("the call of a stopped instance did not return")
 	}
 }
@@ -297,7 +297,7 @@ func testContext(b *bench) {
 	if err := json.Unmarshal([]byte(got), &seen); err != nil {
 		b.Fatalf("%q: %v", got, err)
 	}
-	if seen.ID != call.ID || seen.Env != "seen" || seen.Remaining <= 0 || seen.Remaining > float64(patience.Milliseconds()) {
+	if seen.ID != call.ID || seen.Env != "seen" || seen.Remaining <= 0 || seen.Remaining > float64(Patience.Milliseconds()) {
 		b.Errorf("the handler saw %+v, want id %s, PROBE and a time left", seen, call.ID)
 	}
 }
@@ -381,7 +381,7 @@ func awaitDone(b *bench, inst sandbox.Instance) {
 	b.Helper()
 	select {
 	case <-inst.Done():
-	case <-time.After(patience):
+	case <-time.After(Patience):
 		b.Fatal("Done is not closed")
 	}
 }

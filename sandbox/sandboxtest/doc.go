@@ -1,5 +1,11 @@
-// Package sandboxtest is the contract of a sandbox.Driver as a test suite. A
-// driver's own test makes a Suite and calls Run:
+// Package sandboxtest is the contract of a sandbox.Driver as a test suite, and
+// what the drivers' own tests share.
+//
+//	place      a folder for bundles and a launcher, for all tests of a package
+//	function   an instance that a test calls
+//	platform   what a function's client library talks to
+//
+// A driver's test makes a Suite and calls Run:
 //
 //	func TestContract(t *testing.T) {
 //		sandboxtest.Run(t, sandboxtest.Suite{

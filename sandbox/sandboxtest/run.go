@@ -1,6 +1,7 @@
 package sandboxtest
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -17,8 +18,8 @@ import (
 	"github.com/mayfly-cloud/mayfly/sandbox"
 )
 
-// patience bounds every wait of the suite. It is never a measure.
-const patience = 60 * time.Second
+// Patience bounds every wait of a test. It is never a measure.
+const Patience = 60 * time.Second
 
 // Run runs the contract on a driver.
 func Run(t *testing.T, s Suite) {
@@ -70,8 +71,8 @@ type bench struct {
 
 func newBench(t *testing.T, s Suite, maker Maker) *bench {
 	t.Helper()
-	b := &bench{T: t, suite: s, driver: s.Driver(t), spec: complete(maker(t)), out: &Recorder{}}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	b := &bench{T: t, suite: s, driver: s.Driver(t), spec: Complete(maker(t)), out: &Recorder{}}
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
 	if err := b.driver.Check(ctx); err != nil {
 		t.Skipf("this machine cannot run %s: %v", b.driver.Runtime(), err)
@@ -79,33 +80,19 @@ func newBench(t *testing.T, s Suite, maker Maker) *bench {
 	return b
 }
 
-func complete(s *sandbox.Spec) *sandbox.Spec {
-	if s.App == "" {
-		s.App = "contract"
-	}
-	if s.Function == "" {
-		s.Function = "probe"
-	}
-	if s.Version == 0 {
-		s.Version = 1
-	}
+// Complete sets what is empty of App ("app"), Function ("fn"), Version (7), Digest
+// (one of its own), Memory, Timeout (Patience) and PerInstance (1), and returns s.
+func Complete(s *sandbox.Spec) *sandbox.Spec {
+	s.App, s.Function, s.Version = cmp.Or(s.App, "app"), cmp.Or(s.Function, "fn"), cmp.Or(s.Version, 7)
+	s.Memory, s.Timeout, s.PerInstance = cmp.Or(s.Memory, mayfly.DefaultMemory), cmp.Or(s.Timeout, Patience), cmp.Or(s.PerInstance, 1)
 	if s.Digest == "" {
 		s.Digest = "sha256:" + strconv.FormatInt(time.Now().UnixNano(), 16)
-	}
-	if s.Memory == 0 {
-		s.Memory = mayfly.DefaultMemory
-	}
-	if s.Timeout == 0 {
-		s.Timeout = patience
-	}
-	if s.PerInstance == 0 {
-		s.PerInstance = 1
 	}
 	return s
 }
 
 func (b *bench) ctx() context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	b.Cleanup(cancel)
 	return ctx
 }
@@ -134,7 +121,7 @@ func stop(t *testing.T, inst sandbox.Instance) {
 	}
 	select {
 	case <-inst.Done():
-	case <-time.After(patience):
+	case <-time.After(Patience):
 		t.Error("Done is not closed after Stop")
 	}
 }
@@ -142,7 +129,7 @@ func stop(t *testing.T, inst sandbox.Instance) {
 // call makes a call whose event is event.
 func (b *bench) call(event string) *sandbox.Call {
 	c := &sandbox.Call{
-		ID: mayfly.NewID(), Trace: mayfly.NewTrace(), Deadline: time.Now().Add(patience), Attempt: 1,
+		ID: mayfly.NewID(), Trace: mayfly.NewTrace(), Deadline: time.Now().Add(Patience), Attempt: 1,
 		Trigger: mayfly.TriggerDirect, ARN: "arn:mayfly:lambda:local:000000000000:function:probe", Event: []byte(event),
 	}
 	if b.suite.HTTPEvents {
@@ -253,9 +240,9 @@ func (r *Recorder) Lines() []mayfly.LogLine {
 }
 
 // Await waits for a line that satisfies ok.
-func (r *Recorder) Await(t *testing.T, what string, ok func(mayfly.LogLine) bool) mayfly.LogLine {
+func (r *Recorder) Await(t testing.TB, what string, ok func(mayfly.LogLine) bool) mayfly.LogLine {
 	t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(Patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		for _, l := range r.Lines() {
 			if ok(l) {
 				return l
@@ -292,7 +279,7 @@ func waitDescriptors(t *testing.T, before int) {
 		t.Skip("this machine has no /proc/self/fd")
 	}
 	now := descriptors()
-	for end := time.Now().Add(patience); now > before && time.Now().Before(end); now = descriptors() {
+	for end := time.Now().Add(Patience); now > before && time.Now().Before(end); now = descriptors() {
 		time.Sleep(20 * time.Millisecond)
 	}
 	if now > before {

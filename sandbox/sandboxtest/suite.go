@@ -6,9 +6,8 @@ import (
 	"github.com/mayfly-cloud/mayfly/sandbox"
 )
 
-// Maker makes a version with its code in a folder of the test's. The suite sets
-// what the maker leaves empty of App, Function, Version, Digest, Memory,
-// Timeout and PerInstance.
+// Maker makes a version with its code in a folder of the test's. The suite
+// completes it.
 type Maker func(t *testing.T) *sandbox.Spec
 
 // Suite says how one driver's functions behave as the contract needs. The

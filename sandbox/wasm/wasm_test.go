@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,77 +13,43 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/mayfly-cloud/mayfly"
 	"github.com/mayfly-cloud/mayfly/sandbox"
-	"github.com/mayfly-cloud/mayfly/sandbox/process"
 	"github.com/mayfly-cloud/mayfly/sandbox/sandboxtest"
 )
 
-// bundles is where this run's bundles and its cache are.
-var bundles string
+// place has the bundles of all tests.
+var place sandboxtest.Place
 
-// launcher starts the programs of all tests.
-var launcher = sync.OnceValues(func() (*process.Launcher, error) {
-	dir := filepath.Join(bundles, "launcher")
-	return process.New(process.Config{Dir: dir, Bundles: bundles, Node: filepath.Base(bundles)})
-})
+func TestMain(m *testing.M) { place.Main(m) }
 
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "wasm-test")
-	if err != nil {
-		panic(err)
-	}
-	os.Chmod(dir, 0o755)
-	bundles = dir
-	l, err := launcher()
-	if err != nil {
-		panic(err)
-	}
-	l.Tier() // finds out what this machine allows, once
-	code := m.Run()
-	l.Close()
-	os.RemoveAll(dir)
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-// guestModule is testdata/guest, compiled by the Go toolchain and, so that no
-// test waits for it, by wazero.
-var guestModule = sync.OnceValues(func() ([]byte, error) {
-	dir := filepath.Join(bundles, "guest")
-	file := filepath.Join(dir, "guest.wasm")
-	cmd := exec.Command("go", "build", "-ldflags=-s", "-o", file, "./testdata/guest")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=wasip1", "GOARCH=wasm")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return nil, errors.New(string(out))
-	}
-	l, err := launcher()
-	if err != nil {
-		return nil, err
-	}
-	d, err := New(Config{Launcher: l, Dir: filepath.Join(bundles, "cache"), Spares: -1})
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	if err := d.Prepare(context.Background(), &sandbox.Spec{App: "a", Function: "f", Dir: dir, Memory: mayfly.GiB}); err != nil {
-		return nil, err
-	}
-	return os.ReadFile(file)
-})
-
-func newDriver(t testing.TB) *Driver {
+// goGuest is testdata/guest, compiled by the Go toolchain and, so that no test waits
+// for it, by wazero.
+func goGuest(t testing.TB) []byte {
 	t.Helper()
-	l, err := launcher()
+	file := place.Build(t, "guest/guest.wasm", "./testdata/guest", "GOOS=wasip1", "GOARCH=wasm")
+	compiled.Do(func() {
+		d, err := New(Config{Launcher: place.Launcher(), Dir: filepath.Join(place.Dir, "cache"), Spares: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		if err := d.Prepare(context.Background(), &sandbox.Spec{App: "a", Function: "f", Dir: filepath.Dir(file), Memory: mayfly.GiB}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	code, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := New(Config{Launcher: l, Dir: filepath.Join(bundles, "cache")})
+	return code
+}
+
+var compiled sync.Once
+
+func newDriver(t testing.TB) *Driver {
+	t.Helper()
+	d, err := New(Config{Launcher: place.Launcher(), Dir: filepath.Join(place.Dir, "cache")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,11 +59,7 @@ func newDriver(t testing.TB) *Driver {
 
 func spec(t testing.TB, files map[string][]byte) *sandbox.Spec {
 	t.Helper()
-	dir, err := os.MkdirTemp(bundles, "bundle")
-	if err != nil {
-		t.Fatal(err)
-	}
-	os.Chmod(dir, 0o755)
+	dir := place.Folder(t)
 	for name, content := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
 			t.Fatal(err)
@@ -110,14 +71,7 @@ func spec(t testing.TB, files map[string][]byte) *sandbox.Spec {
 
 func goSpec(t testing.TB, mode string, env ...string) *sandbox.Spec {
 	t.Helper()
-	if _, err := exec.LookPath("go"); err != nil {
-		t.Skip("needs the go command to compile a module")
-	}
-	code, err := guestModule()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := spec(t, map[string][]byte{"main.wasm": code})
+	s := spec(t, map[string][]byte{"main.wasm": goGuest(t)})
 	s.Env = map[string]string{"MODE": mode, "PROBE": "seen"}
 	for i := 0; i < len(env); i += 2 {
 		s.Env[env[i]] = env[i+1]
@@ -364,7 +318,7 @@ func TestAnswers(t *testing.T) {
 func TestFiles(t *testing.T) {
 	s := goSpec(t, "file", "FILE", "/data.txt")
 	os.WriteFile(filepath.Join(s.Dir, "data.txt"), []byte("hello"), 0o644)
-	os.WriteFile(filepath.Join(bundles, "outside.txt"), []byte("secret"), 0o644)
+	os.WriteFile(filepath.Join(place.Dir, "outside.txt"), []byte("secret"), 0o644)
 	os.Symlink("../outside.txt", filepath.Join(s.Dir, "link"))
 	if got, err := call(t, start(t, s), `1`); err != nil || !strings.Contains(got, `"content":"hello","failed":false,"written":false`) {
 		t.Error(got, err)
