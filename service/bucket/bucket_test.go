@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	form "mime/multipart"
 	"net"
 	"net/http"
 	"os"
@@ -472,13 +473,6 @@ func TestMinioClient(t *testing.T) {
 	if ok, err := c.BucketExists(ctx, "uploads"); err != nil || !ok {
 		t.Errorf("exists: %v %v", ok, err)
 	}
-	policy := minio.NewPostPolicy()
-	_ = policy.SetBucket("uploads")
-	_ = policy.SetKey("posted")
-	_ = policy.SetExpires(time.Now().Add(time.Hour))
-	if _, _, err := c.PresignedPostPolicy(ctx, policy); err != nil {
-		t.Error(err)
-	}
 	for o := range c.ListObjects(ctx, "uploads", minio.ListObjectsOptions{Recursive: true}) {
 		if o.Err != nil || o.Key != "deep/er/file" {
 			t.Errorf("listed %+v", o)
@@ -486,6 +480,55 @@ func TestMinioClient(t *testing.T) {
 	}
 	if err := c.RemoveObject(ctx, "uploads", "deep/er/file", minio.RemoveObjectOptions{}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestFormOfABrowser uploads as a page's form does, with a policy that its server
+// signed.
+func TestFormOfABrowser(t *testing.T) {
+	n := start(t, t.TempDir())
+	key := n.keys.function("photos", "f")
+	c, err := minio.New(strings.TrimPrefix(n.url, "http://"), &minio.Options{Creds: miniocredentials.NewStaticV4(key.Access, key.Secret, ""), Region: Region})
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy := minio.NewPostPolicy()
+	if err := errors.Join(policy.SetBucket("heard"), policy.SetKeyStartsWith("in/"), policy.SetContentLengthRange(1, 10), policy.SetExpires(time.Now().Add(time.Hour))); err != nil {
+		t.Fatal(err)
+	}
+	url, fields, err := c.PresignedPostPolicy(t.Context(), policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	post := func(key, content string) int {
+		var body bytes.Buffer
+		w := form.NewWriter(&body)
+		for name, value := range fields {
+			if name != "key" {
+				_ = w.WriteField(name, value)
+			}
+		}
+		_ = w.WriteField("key", key)
+		file, _ := w.CreateFormFile("file", "a.txt")
+		_, _ = io.WriteString(file, content)
+		_ = w.Close()
+		res, err := http.Post(url.String(), w.FormDataContentType(), &body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		return res.StatusCode
+	}
+	for _, c := range []struct {
+		key, body string
+		status    int
+	}{{"in/a", "12345", 204}, {"out/a", "12345", 403}, {"in/b", "longer than ten", 400}} {
+		if status := post(c.key, c.body); status != c.status {
+			t.Errorf("%s %q: %d, want %d", c.key, c.body, status, c.status)
+		}
+	}
+	if got := n.seen(); len(got) != 1 || got[0].Event != "ObjectCreated:Post" || got[0].Key != "in/a" || got[0].Size != 5 {
+		t.Errorf("events: %+v", got)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/valyala/fasthttp"
 	"github.com/versity/versitygw/s3err"
 	"github.com/versity/versitygw/s3response"
 
@@ -51,11 +52,19 @@ func (g *gate) PutObject(ctx context.Context, in s3response.PutObjectInput) (out
 	if in.ContentLength != nil {
 		size = *in.ContentLength
 	}
-	err = g.write(ctx, in.Bucket, in.Key, size, "ObjectCreated:Put", func(p place) (made, error) {
+	err = g.write(ctx, in.Bucket, in.Key, size, putEvent(ctx), func(p place) (made, error) {
 		out, err = p.files.PutObject(ctx, in)
 		return made{etag: out.ETag, version: out.VersionID}, err
 	})
 	return out, err
+}
+
+// putEvent is S3's name of an upload: of a browser's form, or of a client.
+func putEvent(ctx context.Context) string {
+	if rc, ok := ctx.(*fasthttp.RequestCtx); ok && rc.IsPost() {
+		return "ObjectCreated:Post"
+	}
+	return "ObjectCreated:Put"
 }
 
 func (g *gate) HeadObject(ctx context.Context, in *s3.HeadObjectInput) (out *s3.HeadObjectOutput, err error) {
