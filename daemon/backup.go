@@ -130,7 +130,7 @@ func (b backups) hold(a *archive) error {
 	if err := a.note(backupHead, h); err != nil {
 		return err
 	}
-	for _, part := range []string{"engine", "artifacts", "buckets/buckets", "buckets/versions/data", "buckets/metadata/data", "buckets/intents", "buckets/accounts", "alerts", "audit"} {
+	for _, part := range []string{"engine", "artifacts", "buckets/buckets", "buckets/versions/data", "buckets/metadata/data", "buckets/intents", "buckets/accounts", "buckets/keys", "alerts", "audit"} {
 		if err := a.tree(part); err != nil {
 			return err
 		}

@@ -90,7 +90,7 @@ func (n *Node) makeServices() (err error) {
 		Authz: p.grants, Changed: keys.Deliver, Log: c.Log,
 	})
 	objects := triggerbucket.New(n.enqueue)
-	if n.buckets, err = bucket.Open(bucket.Config{Dir: c.path("buckets"), Authz: p.grants, Secrets: p.secrets, Tracer: n.tracer, Changed: objects.Deliver, Log: c.Log}); err != nil {
+	if n.buckets, err = bucket.Open(bucket.Config{Dir: c.path("buckets"), Authz: p.grants, Users: p.grants.ApplyUsers, Secrets: p.secrets, Tracer: n.tracer, Changed: objects.Deliver, Log: c.Log}); err != nil {
 		return err
 	}
 	n.closing(n.buckets.Close)

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"maps"
 	"net"
 	"os"
@@ -30,12 +31,12 @@ func TestS3Suite(t *testing.T) {
 	needs(t, "go")
 	bin := t.TempDir()
 	installVersitygw(t, bin)
-	server := libraryServer(t, bin)
-	library := runSuite(t, func() results { return runCases(t, bin, server, "admin", "library-secret") }, nil)
+	library := runSuite(t, libraryServer(t, bin).cases(t, bin), nil)
 	n := start(t, t.TempDir(), "serve")
-	access, secret := n.s3Keys()
+	node := target{s3: n.S3, website: n.Gateway}
+	node.access, node.secret = n.s3Keys()
 	excluded := excludedCases(t)
-	ours := runSuite(t, func() results { return runCases(t, bin, n.S3, access, secret) }, excluded)
+	ours := runSuite(t, node.cases(t, bin), excluded)
 	t.Logf("versitygw's own server passes %d of %d, a node %d of %d", len(library.passed), len(library.ran), len(ours.passed), len(ours.ran))
 	for name, why := range library.failed {
 		t.Logf("versitygw's own server fails %s: %s", name, why)
@@ -91,17 +92,62 @@ func installVersitygw(t *testing.T, bin string) {
 	}
 }
 
-// libraryServer starts versitygw over files, with versions and accounts.
-func libraryServer(t *testing.T, bin string) (url string) {
+// target is a server that the suite is run against.
+type target struct{ s3, website, access, secret string }
+
+// cases runs all cases once: those of S3, and those of websites, whose host names
+// are in a hosts file that only the suite sees.
+func (s target) cases(t *testing.T, bin string) func() results {
+	return func() results {
+		r := runCases(t, bin, "./versitygw", s.args("full-flow", "--versioning-enabled", "--parallel")...)
+		if os.Getuid() != 0 {
+			t.Log("the cases of websites are left out: they need a hosts file of their own, which root can have")
+			return r
+		}
+		host, port, err := net.SplitHostPort(strings.TrimPrefix(s.website, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		hosts := host + " nested.bucket.s3-website.localhost\n"
+		for i := range 100 {
+			hosts += fmt.Sprintf("%s test-bucket-%d.s3-website.localhost\n", host, i)
+		}
+		if err := os.WriteFile(filepath.Join(bin, "hosts"), []byte(hosts), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args := []string{"--mount", "sh", "-c", `mount --bind hosts /etc/hosts && exec "$@"`, "sh", "./versitygw"}
+		args = append(args, s.args("website-hosting", "--website-scheme", "http", "--website-domain", "s3-website.localhost", "--website-port", port)...)
+		sites := runCases(t, bin, "unshare", args...)
+		maps.Copy(r.ran, sites.ran)
+		maps.Copy(r.passed, sites.passed)
+		maps.Copy(r.failed, sites.failed)
+		return r
+	}
+}
+
+func (s target) args(which ...string) []string {
+	return append([]string{"test", "--access", s.access, "--secret", s.secret, "--endpoint", s.s3}, which...)
+}
+
+// freeAddress is one that nothing listens on now; the suite's server takes no
+// listener.
+func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := l.Addr().String()
-	_ = l.Close()
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// libraryServer starts versitygw over files, with versions, accounts and websites.
+func libraryServer(t *testing.T, bin string) target {
+	t.Helper()
+	addr, website := freeAddress(t), freeAddress(t)
 	data, versions, accounts := t.TempDir(), t.TempDir(), t.TempDir()
-	cmd := exec.Command(filepath.Join(bin, "versitygw"), "--access", "admin", "--secret", "library-secret", "--port", addr, "--iam-dir", accounts, "--quiet", "posix", "--versioning-dir", versions, data)
+	cmd := exec.Command(filepath.Join(bin, "versitygw"), "--access", "admin", "--secret", "library-secret", "--port", addr, "--iam-dir", accounts,
+		"--website", website, "--website-domain", "s3-website.localhost", "--quiet", "posix", "--versioning-dir", versions, data)
 	cmd.Env = plainEnv()
 	out := &output{}
 	cmd.Stdout, cmd.Stderr = out, out
@@ -116,7 +162,7 @@ func libraryServer(t *testing.T, bin string) (url string) {
 		}
 		return err == nil
 	})
-	return "http://" + addr
+	return target{s3: "http://" + addr, website: "http://" + website, access: "admin", secret: "library-secret"}
 }
 
 // plainEnv is the environment without what S3 clients read from it.
@@ -156,13 +202,13 @@ func runSuite(t *testing.T, run func() results, excluded map[string]string) resu
 	return all
 }
 
-// runCases runs all cases once. They create accounts by the program in their working
-// folder.
-func runCases(t *testing.T, bin, url, access, secret string) results {
+// runCases runs a program of cases once. They create accounts by the program in
+// their working folder.
+func runCases(t *testing.T, bin, program string, args ...string) results {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "./versitygw", "test", "--access", access, "--secret", secret, "--endpoint", url, "full-flow", "--versioning-enabled", "--parallel")
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir, cmd.Env = bin, plainEnv()
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out

@@ -27,23 +27,34 @@ type Decision struct {
 	Detail  string         `json:"detail,omitempty"` // more about what was done, such as a secret's version
 }
 
-// Authorizer decides by the allow lines of the deployed apps. It is safe for
-// concurrent use; before the first Apply every function is denied.
+// Authorizer decides by the allow lines of the deployed apps' functions, and of
+// users. It is safe for concurrent use; before the first Apply every function is
+// denied.
 type Authorizer struct {
 	audit func(Decision)
 	apps  atomic.Pointer[grants]
+	users atomic.Pointer[grants]
+}
+
+// User is a person or a tool that may do something with one app's resources.
+type User struct {
+	App   mayfly.AppName
+	Name  string // of Caller
+	Allow []string
 }
 
 // grants is the state of one Apply.
 type grants struct {
-	functions map[principal]*policies
-	answers   sync.Map // question → string, the grant that allows it or ""
-	size      atomic.Int64
+	of      map[principal]*policies
+	answers sync.Map // question → string, the grant that allows it or ""
+	size    atomic.Int64
 }
 
+// principal is a function or a user of an app.
 type principal struct {
-	app mayfly.AppName
-	fn  mayfly.FunctionName
+	app  mayfly.AppName
+	fn   mayfly.FunctionName
+	user string
 }
 
 type question struct {
@@ -63,6 +74,7 @@ func NewAuthorizer(audit func(Decision)) *Authorizer {
 	}
 	a := &Authorizer{audit: audit}
 	a.apps.Store(&grants{})
+	a.users.Store(&grants{})
 	return a
 }
 
@@ -74,13 +86,13 @@ func (a *Authorizer) Check(m *mayfly.Manifest) error {
 
 // Apply replaces all grants by those of apps. Nothing changes on an error.
 func (a *Authorizer) Apply(apps []*mayfly.Manifest) error {
-	next := &grants{functions: map[principal]*policies{}}
+	next := &grants{of: map[principal]*policies{}}
 	for _, m := range apps {
 		compiled, err := compileApp(m)
 		if err != nil {
 			return fmt.Errorf("grants of app %s: %w", m.App, err)
 		}
-		maps.Copy(next.functions, compiled)
+		maps.Copy(next.of, compiled)
 	}
 	a.apps.Store(next)
 	return nil
@@ -90,14 +102,30 @@ func compileApp(m *mayfly.Manifest) (map[principal]*policies, error) {
 	compiled := map[principal]*policies{}
 	var problems []error
 	for name, fn := range m.Functions {
-		p, err := compile(m.App, name, fn.Allow)
+		who := principal{app: m.App, fn: name}
+		p, err := compile(who, fn.Allow)
 		if err != nil {
-			problems = append(problems, err)
+			problems = append(problems, fmt.Errorf("functions.%s.%w", name, err))
 			continue
 		}
-		compiled[principal{m.App, name}] = p
+		compiled[who] = p
 	}
 	return compiled, errors.Join(problems...)
+}
+
+// ApplyUsers replaces what users may do. Nothing changes on an error.
+func (a *Authorizer) ApplyUsers(users []User) error {
+	next := &grants{of: map[principal]*policies{}}
+	for _, u := range users {
+		who := principal{app: u.App, user: u.Name}
+		p, err := compile(who, u.Allow)
+		if err != nil {
+			return fmt.Errorf("grants of user %s of app %s: %w", u.Name, u.App, err)
+		}
+		next.of[who] = p
+	}
+	a.users.Store(next)
+	return nil
 }
 
 // Authorize returns nil where who may do verb to the resource kind/name of app.
@@ -115,22 +143,24 @@ func (a *Authorizer) Authorize(_ context.Context, who mayfly.Caller, app mayfly.
 
 func (a *Authorizer) decide(who mayfly.Caller, app mayfly.AppName, verb, kind, name string) (grant string, err error) {
 	op := verb + " " + kind + "/" + name
+	as, all, mend := principal{app: who.App}, a.apps.Load(), ""
 	switch who.Kind {
 	case mayfly.CallerAdmin, mayfly.CallerPlatform:
 		return "", nil
 	case mayfly.CallerFunction:
+		as.fn, mend = who.Function, fmt.Sprintf("add %q to functions.%s.allow", op, who.Function)
 	case mayfly.CallerUser:
-		return "", mayfly.Errorf(mayfly.Denied, op, "user %s may not do this", who.Name)
+		as.user, all, mend = who.Name, a.users.Load(), fmt.Sprintf("it would take %q", op)
 	default:
 		return "", mayfly.Errorf(mayfly.Unauthorized, op, "this needs a credential: send \"Authorization: Bearer TOKEN\"")
 	}
 	if who.App != app {
-		return "", mayfly.Errorf(mayfly.Denied, op, "%s cannot reach app %s; grants are for the function's own app", who, app)
+		return "", mayfly.Errorf(mayfly.Denied, op, "%s cannot reach app %s; grants are for one's own app", who, app)
 	}
-	if grant = a.apps.Load().answer(question{principal{who.App, who.Function}, verb, kind, name}); grant != "" {
+	if grant = all.answer(question{as, verb, kind, name}); grant != "" {
 		return grant, nil
 	}
-	return "", mayfly.Errorf(mayfly.Denied, op, "%s has no grant for this; add %q to functions.%s.allow", who, op, who.Function)
+	return "", mayfly.Errorf(mayfly.Denied, op, "%s has no grant for this; %s", who, mend)
 }
 
 // answer remembers what Cedar said until the next Apply.
@@ -138,7 +168,7 @@ func (g *grants) answer(q question) string {
 	if known, ok := g.answers.Load(q); ok {
 		return known.(string)
 	}
-	p, ok := g.functions[q.principal]
+	p, ok := g.of[q.principal]
 	if !ok {
 		return ""
 	}
@@ -151,7 +181,7 @@ func (g *grants) answer(q question) string {
 
 // Policies is what the functions of an app were granted, as Cedar's text.
 func (a *Authorizer) Policies(app mayfly.AppName) string {
-	functions := a.apps.Load().functions
+	functions := a.apps.Load().of
 	var out []byte
 	byName := func(x, y principal) int {
 		if x.fn < y.fn {

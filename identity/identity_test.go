@@ -233,9 +233,32 @@ func BenchmarkAuthorize(b *testing.B) {
 		}
 	})
 	b.Run("cedar", func(b *testing.B) {
-		p := a.apps.Load().functions[principal{"photos", "f"}]
+		p := a.apps.Load().of[principal{app: "photos", fn: "f"}]
 		for b.Loop() {
-			_ = p.permits(question{principal{"photos", "f"}, "read", "kv", "sessions"})
+			_ = p.permits(question{principal{app: "photos", fn: "f"}, "read", "kv", "sessions"})
 		}
 	})
+}
+
+func TestUsersHaveGrantsOfTheirOwn(t *testing.T) {
+	a := NewAuthorizer(nil)
+	if err := a.Apply([]*mayfly.Manifest{manifest("photos", "* bucket/*")}); err != nil {
+		t.Fatal(err)
+	}
+	ci := mayfly.Caller{Kind: mayfly.CallerUser, App: "photos", Name: "ci"}
+	may := func(app mayfly.AppName, verb string) mayfly.Code {
+		return mayfly.CodeOf(a.Authorize(t.Context(), ci, app, verb, "bucket", "uploads"))
+	}
+	if err := a.ApplyUsers([]User{{App: "photos", Name: "ci", Allow: []string{"read bucket/up*"}}, {App: "other", Name: "ci", Allow: []string{"* bucket/*"}}}); err != nil {
+		t.Fatal(err)
+	}
+	if may("photos", "read") != "" || may("photos", "write") != mayfly.Denied || may("other", "read") != mayfly.Denied {
+		t.Error("a user may not what it was granted, or more")
+	}
+	if err := a.ApplyUsers([]User{{App: "photos", Name: "ci", Allow: []string{"nonsense"}}}); err == nil || may("photos", "read") != "" {
+		t.Errorf("a line that is no grant: %v", err)
+	}
+	if err := a.ApplyUsers(nil); err != nil || may("photos", "read") != mayfly.Denied {
+		t.Errorf("a user that is gone: %v", err)
+	}
 }

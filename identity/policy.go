@@ -22,22 +22,25 @@ var entityTypes = map[string]cedar.EntityType{
 	"function": "Function",
 }
 
-// policies is what one function was granted, compiled. It does not change.
+// policies is what one principal was granted, compiled. It does not change.
 type policies struct {
 	set  *cedar.PolicySet
 	uid  cedar.EntityUID
 	text []byte // the set as Cedar's text, in the order of the grants
 }
 
-// compile turns a function's allow lines into policies, named by their line.
-func compile(app mayfly.AppName, fn mayfly.FunctionName, allow []string) (*policies, error) {
-	p := &policies{set: cedar.NewPolicySet(), uid: entityUID("Function", app, string(fn))}
+// compile turns allow lines into policies, named by their line.
+func compile(who principal, allow []string) (*policies, error) {
+	p := &policies{set: cedar.NewPolicySet(), uid: entityUID("Function", who.app, string(who.fn))}
+	if who.user != "" {
+		p.uid = entityUID("User", who.app, who.user)
+	}
 	for i, line := range allow {
 		g, err := mayfly.ParseGrant(line)
 		if err != nil {
-			return nil, fmt.Errorf("functions.%s.allow[%d]: %w", fn, i, err)
+			return nil, fmt.Errorf("allow[%d]: %w", i, err)
 		}
-		policy := cedar.NewPolicyFromAST((*ast.Policy)(permit(app, p.uid, g)))
+		policy := cedar.NewPolicyFromAST((*ast.Policy)(permit(who.app, p.uid, g)))
 		p.set.Add(cedar.PolicyID(line), policy)
 		p.text = append(append(p.text, policy.MarshalCedar()...), '\n')
 	}

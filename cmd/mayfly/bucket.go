@@ -21,10 +21,10 @@ import (
 
 func newBucketCmd(g *globals) *cobra.Command {
 	list := func(cmd *cobra.Command, _ []string) error { return listBuckets(cmd, g) }
-	cmd := &cobra.Command{Use: "bucket", Short: "Buckets: list, copy, remove, presign, S3 credentials", Args: cobra.NoArgs, RunE: list}
+	cmd := &cobra.Command{Use: "bucket", Short: "Buckets: list, copy, remove, presign, S3 credentials and keys", Args: cobra.NoArgs, RunE: list}
 	cmd.AddCommand(
 		&cobra.Command{Use: "list", Short: "The app's buckets", Args: cobra.NoArgs, RunE: list},
-		newBucketLsCmd(g), newBucketCpCmd(g), newBucketRmCmd(g), newBucketPresignCmd(g), newBucketCredentialsCmd(g),
+		newBucketLsCmd(g), newBucketCpCmd(g), newBucketRmCmd(g), newBucketPresignCmd(g), newBucketCredentialsCmd(g), newBucketKeyCmd(g),
 	)
 	return cmd
 }
@@ -274,7 +274,7 @@ func newBucketRmCmd(g *globals) *cobra.Command {
 }
 
 func newBucketCredentialsCmd(g *globals) *cobra.Command {
-	return &cobra.Command{Use: "credentials", Short: "What S3 tools need, as variables for a shell", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+	return &cobra.Command{Use: "credentials", Short: "The administrator's S3 key, as variables for a shell", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		c, err := g.client()
 		if err != nil {
 			return err
@@ -289,7 +289,7 @@ func newBucketCredentialsCmd(g *globals) *cobra.Command {
 			return err
 		}
 		return g.print(out, func(w io.Writer) {
-			fmt.Fprintf(w, "export AWS_ENDPOINT_URL_S3=%s\nexport AWS_REGION=%s\nexport AWS_ACCESS_KEY_ID=%s\nexport AWS_SECRET_ACCESS_KEY=%s\n", out.Endpoint, out.Region, out.Access, out.Secret)
+			shellKey(w, out.Endpoint, out.Region, out.Access, out.Secret)
 		})
 	}}
 }

@@ -37,6 +37,7 @@ type Config struct {
 	Dir     string // folder of the service; made where missing
 	Authz   service.Authorizer
 	Changed func(ctx context.Context, c service.ObjectChange) error // takes an event for its functions, durably; nil: none listens
+	Users   func([]identity.User) error                             // is told who has which rights by a key, for Authz to know; nil: nobody gets one
 	Secrets Secrets                                                 // credentials of buckets on other servers
 	Tracer  Tracer                                                  // of what functions do over S3; nil: none
 	Every   time.Duration                                           // between lifecycle runs; default 1 h
@@ -107,7 +108,7 @@ func Open(cfg Config) (*Driver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open buckets: %w", err)
 	}
-	if d.keys, err = openKeyring(node, filepath.Join(dir, "accounts")); err != nil {
+	if d.keys, err = openKeyring(node, dir, cfg.Users); err != nil {
 		return nil, fmt.Errorf("open buckets: %w", err)
 	}
 	if d.files, err = openFiles(dir, d.folders); err != nil {

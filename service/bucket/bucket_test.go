@@ -72,7 +72,7 @@ func start(t testing.TB, dir string) *node {
 		t.Fatal(err)
 	}
 	var err error
-	n.Driver, err = Open(Config{Dir: dir, Authz: authz, Changed: n.changed})
+	n.Driver, err = Open(Config{Dir: dir, Authz: authz, Users: authz.ApplyUsers, Changed: n.changed})
 	if err != nil {
 		t.Fatal(err)
 	}

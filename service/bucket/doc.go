@@ -5,7 +5,8 @@
 //
 //	bucket   one app's bucket, declared under `buckets:`
 //	folder   where a bucket's objects are, APP.BUCKET below the data folder
-//	key      a pair of S3 credentials: one of the administrator, one per function
+//	key      a pair of S3 credentials: one of the administrator, one per function,
+//	         and those issued to people and tools for the buckets of one app
 //	account  somebody else with a key, whom the administrator made; it has rights
 //	         to buckets that no app declares, by their owners, ACLs and policies
 //	store    where a bucket's objects are: the files of this node, or another S3

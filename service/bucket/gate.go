@@ -36,7 +36,7 @@ type place struct {
 }
 
 // open is find for an operation that versitygw has allowed to who. What an app
-// declares is for its functions and the administrator: neither an account's
+// declares is for its functions, its keys and the administrator: neither an account's
 // rights nor a policy reach it.
 func (g *gate) open(who mayfly.Caller, name string) (place, error) {
 	p, err := g.find(who, name)
@@ -49,8 +49,12 @@ func (g *gate) open(who mayfly.Caller, name string) (place, error) {
 // outside is a caller whose rights are the buckets' own: an account of the S3
 // port, or nobody.
 func outside(who mayfly.Caller) bool {
-	return who.Kind == mayfly.CallerUser || who.Kind == mayfly.CallerAnonymous
+	return who.Kind == mayfly.CallerUser && who.App == "" || who.Kind == mayfly.CallerAnonymous
 }
+
+// member is a caller who knows the buckets of one app by their own names, and may
+// do what lines of allow say: a function, or whoever has a key of the app.
+func member(who mayfly.Caller) bool { return who.App != "" }
 
 // account is the access key that signed a call; "" before the signature was
 // verified.
@@ -91,23 +95,23 @@ func (g *gate) caller(ctx context.Context) mayfly.Caller {
 }
 
 // find is the bucket that who means by name. A name with a dot is APP.BUCKET;
-// another is a bucket of the function's own app.
+// another is a bucket of the caller's own app.
 //
 // What versitygw hands over is a part of the request's buffer, which the next
 // request overwrites: a place keeps its own texts.
 func (g *gate) find(who mayfly.Caller, name string) (place, error) {
 	name = strings.Clone(name)
 	app, bucket, full := strings.Cut(name, ".")
-	if !full && who.Kind == mayfly.CallerFunction {
+	if !full && member(who) {
 		app, bucket = string(who.App), name
 	}
 	p := place{app: mayfly.AppName(app), bucket: bucket}
-	foreign := who.Kind == mayfly.CallerFunction && p.app != who.App
+	foreign := member(who) && p.app != who.App
 	if p.spec = g.d.spec(p.app, bucket); p.spec != nil && !foreign {
 		p.store = p.spec.store
 		return p, nil
 	}
-	if who.Kind == mayfly.CallerFunction {
+	if member(who) {
 		return p, s3err.GetBucketErr(s3err.ErrNoSuchBucket, name)
 	}
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, `/\`) {
@@ -136,8 +140,8 @@ func (g *gate) enter(ctx context.Context, name, verb string) (place, error) {
 }
 
 func (g *gate) authorize(ctx context.Context, who mayfly.Caller, p place, verb string) error {
-	if verb == configure && who.Kind == mayfly.CallerFunction {
-		return denied("buckets are declared in the manifest; a function cannot create, delete or configure them")
+	if verb == configure && member(who) {
+		return denied("buckets are declared in the manifest; a function or a key of an app cannot create, delete or configure them")
 	}
 	err := g.d.cfg.Authz.Authorize(ctx, who, p.app, verb, service.KindBucket, p.bucket)
 	if err == nil {

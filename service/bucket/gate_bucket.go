@@ -27,8 +27,8 @@ func (g *gate) NormalizeObjectKey(bucket, object string) string {
 	return g.d.files.NormalizeObjectKey(filepath.Join(g.d.folders, bucket), object)
 }
 
-// ListBuckets lists every bucket for the administrator, and for a function the
-// buckets of its app that it may list or read.
+// ListBuckets lists every bucket for the administrator, and for a member of an app
+// the buckets of it that it may list or read.
 func (g *gate) ListBuckets(ctx context.Context, in s3response.ListBucketsInput) (out s3response.ListAllMyBucketsResult, err error) {
 	who := g.caller(ctx)
 	if who.Kind == mayfly.CallerAnonymous {
@@ -42,7 +42,7 @@ func (g *gate) ListBuckets(ctx context.Context, in s3response.ListBucketsInput) 
 	for _, e := range entries {
 		name := e.Name()
 		switch {
-		case who.Kind == mayfly.CallerFunction:
+		case member(who):
 			name = g.visible(ctx, who, name)
 		case who.Kind == mayfly.CallerUser && !in.IsAdmin && g.owner(ctx, name) != who.Name:
 			continue
@@ -80,7 +80,7 @@ func (g *gate) owner(ctx context.Context, folder string) string {
 	return acl.Owner
 }
 
-// visible is the name by which a function knows a folder; "" where it may not
+// visible is the name by which a member of an app knows a folder; "" where it may not
 // know it.
 func (g *gate) visible(ctx context.Context, who mayfly.Caller, folder string) string {
 	app, bucket, _ := strings.Cut(folder, ".")
@@ -106,7 +106,7 @@ func (g *gate) HeadBucket(ctx context.Context, in *s3.HeadBucketInput) (out *s3.
 }
 
 // GetBucketAcl is the access control list of a bucket that no app declares. One
-// that an app declares has none: a function owns what it knows, and the gate
+// that an app declares has none: its members own what they know, and the gate
 // decides. versitygw asks it before the signature is verified, to find public
 // buckets, and before most operations, to find out that the bucket exists.
 func (g *gate) GetBucketAcl(ctx context.Context, in *s3.GetBucketAclInput) ([]byte, error) {
@@ -116,7 +116,7 @@ func (g *gate) GetBucketAcl(ctx context.Context, in *s3.GetBucketAclInput) ([]by
 		return nil, err
 	}
 	switch {
-	case who.Kind == mayfly.CallerFunction:
+	case member(who):
 		return ownerOf(account(ctx))
 	case p.spec != nil:
 		return []byte("{}"), nil

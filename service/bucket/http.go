@@ -133,6 +133,11 @@ func (d *Driver) Register(api huma.API) {
 	huma.Register(api, put, d.putObject)
 	huma.Register(api, op("delete-object", http.MethodDelete, base+"/{bucket}/objects/{key...}", "Delete an object"), d.deleteObject)
 	huma.Register(api, op("presign-object", http.MethodPost, base+"/{bucket}/presign", "Make a URL that does one thing to one object for a while"), d.presign)
+	huma.Register(api, op("list-s3-keys", http.MethodGet, "/v1/apps/{app}/s3-keys", "List the keys that people and tools have for an app's buckets"), d.listKeys)
+	create := op("create-s3-key", http.MethodPost, "/v1/apps/{app}/s3-keys", "Make a key for a person or a tool; its secret is told once")
+	create.DefaultStatus = http.StatusCreated
+	huma.Register(api, create, d.createKey)
+	huma.Register(api, op("revoke-s3-key", http.MethodDelete, "/v1/apps/{app}/s3-keys/{name}", "End a key for good"), d.revokeKey)
 	huma.Register(api, op("get-s3-credentials", http.MethodGet, "/v1/s3", "The administrator's S3 credentials"), d.credentials)
 }
 

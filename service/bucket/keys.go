@@ -7,12 +7,14 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"sync/atomic"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/versity/versitygw/auth"
 
 	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/identity"
 )
 
 // Key is a pair of S3 credentials.
@@ -23,21 +25,26 @@ type Key struct {
 
 // keyring derives every key from the node's key, and knows whose each is.
 type keyring struct {
-	node  []byte
-	admin Key
-	users auth.IAMService                          // accounts that the administrator made
-	known atomic.Pointer[map[string]mayfly.Caller] // by access key
+	node   []byte
+	admin  Key
+	users  auth.IAMService                          // accounts that the administrator made
+	issued *issuer                                  // keys for an app's buckets that the administrator made
+	known  atomic.Pointer[map[string]mayfly.Caller] // by access key
 }
 
-// openKeyring keeps the accounts in dir.
-func openKeyring(node []byte, dir string) (*keyring, error) {
+// openKeyring keeps the accounts, and the issued keys, in folders of dir. tell
+// learns who has those, and what they may do.
+func openKeyring(node []byte, dir string, tell func([]identity.User) error) (_ *keyring, err error) {
 	r := &keyring{node: node}
 	r.admin = r.derive("admin")
 	r.apply(nil)
+	if r.issued, err = openIssuer(filepath.Join(dir, "keys"), r.derive, tell); err != nil {
+		return nil, err
+	}
+	dir = filepath.Join(dir, "accounts")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	var err error
 	r.users, err = auth.NewInternal(auth.Account{Access: r.admin.Access, Secret: r.admin.Secret, Role: auth.RoleAdmin}, dir)
 	return r, err
 }
@@ -75,17 +82,23 @@ func (r *keyring) caller(access string) mayfly.Caller {
 	if who, ok := (*r.known.Load())[access]; ok {
 		return who
 	}
+	if k, ok := r.issued.find(access); ok {
+		return k.caller()
+	}
 	if _, err := r.users.GetUserAccount(access); err == nil {
 		return mayfly.Caller{Kind: mayfly.CallerUser, Name: access}
 	}
 	return mayfly.Caller{Kind: mayfly.CallerAnonymous}
 }
 
-// GetUserAccount is the account of an access key. A function is a plain user to
-// versitygw, and the owner of each bucket that it knows: the gate decides.
+// GetUserAccount is the account of an access key. Who belongs to an app is a plain
+// user to versitygw, and the owner of each bucket that it knows: the gate decides.
 func (r *keyring) GetUserAccount(access string) (auth.Account, error) {
 	if who, ok := (*r.known.Load())[access]; ok && who.Kind == mayfly.CallerFunction {
 		return auth.Account{Access: access, Secret: r.function(who.App, who.Function).Secret, Role: auth.RoleUser}, nil
+	}
+	if k, ok := r.issued.find(access); ok {
+		return auth.Account{Access: access, Secret: r.derive(subjectOf(k)).Secret, Role: auth.RoleUser}, nil
 	}
 	return r.users.GetUserAccount(access)
 }
@@ -107,8 +120,8 @@ func (r *keyring) ResolveAccounts(access []string) (missing []string, err error)
 	return missing, nil
 }
 
-// Functions' accounts follow the manifests; the others are the administrator's
-// to make.
+// Functions' accounts follow the manifests, and issued keys are made elsewhere; the
+// others are the administrator's to make by versitygw's interface.
 
 func (r *keyring) CreateAccount(a auth.Account) error {
 	if r.caller(a.Access).Kind != mayfly.CallerAnonymous {
