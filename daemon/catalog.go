@@ -101,9 +101,10 @@ func (n *Node) makeServices() (err error) {
 	})
 	var rows *table.Driver
 	databases := sql.New(sql.Config{
-		Dir: c.path("databases"), Authz: p.grants, Secrets: p.secrets, Buckets: n.copyBucket, Log: c.Log,
+		Dir: c.path("databases"), Authz: p.grants, Secrets: p.secrets, Buckets: n.copyBucket, Door: n.wireDoor(), Log: c.Log,
 		Changed: func(app mayfly.AppName, database string) { rows.Wake(app, database) },
 	})
+	p.databases = databases
 	n.closing(databases.Close)
 	n.databaseGauges(databases)
 	rows = table.New(table.Config{Source: databases, Invoker: caller{n.invoker, n.tracer}, Aside: n.enqueue, Log: c.Log})

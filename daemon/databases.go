@@ -1,9 +1,13 @@
 package daemon
 
 import (
+	"net"
+	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/sandbox"
 	"github.com/mayfly-cloud/mayfly/service/bucket"
 	"github.com/mayfly-cloud/mayfly/service/sql"
 )
@@ -14,6 +18,27 @@ func (n *Node) copyBucket(app mayfly.AppName, name string) sql.Bucket {
 	key := n.buckets.Admin()
 	return sql.Bucket{Endpoint: url(n.listen.s3), Region: bucket.Region, Name: string(app) + "." + name, KeyID: key.Access, Secret: key.Secret}
 }
+
+// wireDoor is where every function reaches its PostgreSQL databases; "" where
+// sandboxes have no loopback of their own, and each has another port.
+func (n *Node) wireDoor() string {
+	if n.launcher.Tier().Name == sandbox.TierPlain {
+		return ""
+	}
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(sql.DoorPort))
+}
+
+// wireInside speaks PostgreSQL's protocol with a function.
+func (n *Node) wireInside(who mayfly.Caller) http.Handler {
+	next := n.parts.databases.Socket(nil)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r.WithContext(mayfly.WithCaller(r.Context(), who)))
+	})
+}
+
+// wireOutside speaks it with callers from outside, whose password is a token: clients
+// of WebSockets cannot send headers everywhere.
+func (n *Node) wireOutside() http.Handler { return n.parts.databases.Socket(n.tokens.Verify) }
 
 // databaseGauges are how databases fare: their connections, and the changes that
 // are followed.
@@ -43,6 +68,9 @@ func (n *Node) databaseGauges(databases *sql.Driver) {
 			return 0, false
 		}
 		return time.Since(*d.Copies.Last).Seconds(), true
+	})
+	gauge("mayfly_database_sessions", "Clients that speak PostgreSQL's protocol; between transactions they have no connection.", false, func(d *sql.Described) (float64, bool) {
+		return float64(d.Sessions), d.Engine == "postgres"
 	})
 	changes := func(value func(c *sql.Capture) float64) func(d *sql.Described) (float64, bool) {
 		return func(d *sql.Described) (float64, bool) {

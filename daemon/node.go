@@ -14,6 +14,7 @@ import (
 	"github.com/mayfly-cloud/mayfly/manifest"
 	"github.com/mayfly-cloud/mayfly/pool"
 	"github.com/mayfly-cloud/mayfly/sandbox/process"
+	"github.com/mayfly-cloud/mayfly/service/sql"
 	"github.com/mayfly-cloud/mayfly/telemetry/otlp"
 	"github.com/mayfly-cloud/mayfly/web"
 )
@@ -91,6 +92,7 @@ func (n *Node) supported() manifest.Supported {
 func (n *Node) inside(who mayfly.Caller) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", n.tracer.services(who, n.api.Inside(who)))
+	mux.Handle(sql.SocketPattern, n.wireInside(who))
 	receiver := (&otlp.Receiver{Sink: n.sink, Metrics: n.metrics}).Handler(who)
 	mux.Handle("/otlp/", http.StripPrefix("/otlp", receiver))
 	for _, signal := range []string{"trace", "logs", "metrics"} {
@@ -111,7 +113,7 @@ func (n *Node) raw() map[string]http.Handler {
 	}
 }
 
-// console is what the API serves without a token.
+// console is what the API serves without a token, or asks for it by itself.
 func (n *Node) console() map[string]http.Handler {
-	return map[string]http.Handler{"/": web.Handler("/")}
+	return map[string]http.Handler{"/": web.Handler("/"), sql.SocketPattern: n.wireOutside()}
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/mayfly-cloud/mayfly/service"
 	"github.com/mayfly-cloud/mayfly/service/bucket"
 	"github.com/mayfly-cloud/mayfly/service/secret"
+	"github.com/mayfly-cloud/mayfly/service/sql"
 	"github.com/mayfly-cloud/mayfly/telemetry"
 	"github.com/mayfly-cloud/mayfly/telemetry/otlp"
 	"github.com/mayfly-cloud/mayfly/telemetry/prom"
@@ -35,6 +36,7 @@ import (
 type parts struct {
 	grants       *identity.Authorizer
 	secrets      *secret.Driver
+	databases    *sql.Driver
 	calls        *async.Calls
 	destinations trigger.Destinations
 	services     []service.Driver
@@ -237,6 +239,10 @@ func (n *Node) doors() []process.Door {
 		Port:  bucket.DoorPort,
 		Env:   []string{"AWS_ENDPOINT_URL_S3=http://{addr}"},
 		Serve: func(l net.Listener, who mayfly.Caller) { n.buckets.Serve(l, who) },
+	}, {
+		Port:  sql.DoorPort,
+		Env:   []string{"MAYFLY_POSTGRES={addr}"},
+		Serve: func(l net.Listener, who mayfly.Caller) { n.parts.databases.Serve(l, who) },
 	}}
 }
 

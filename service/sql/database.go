@@ -70,6 +70,13 @@ func (s *stats) note(took time.Duration, write, refused bool) {
 	}
 }
 
+// rolledBack counts a transaction that its client did not end.
+func (s *stats) rolledBack() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rollback++
+}
+
 func (d *database) listened() map[string]tableSpec {
 	if t := d.tables.Load(); t != nil {
 		return *t

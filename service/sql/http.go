@@ -66,6 +66,7 @@ type Info struct {
 
 	Connections int `json:"connections,omitempty" doc:"PostgreSQL: open ones"`
 	Pool        int `json:"pool,omitempty" doc:"PostgreSQL: most of them"`
+	Sessions    int `json:"sessions,omitempty" doc:"PostgreSQL: clients that speak its protocol; between transactions they have no connection"`
 
 	Copies  *CopiesInfo `json:"copies,omitempty" doc:"SQLite: how its point-in-time copies fare"`
 	Changes *Capture    `json:"changes,omitempty" doc:"PostgreSQL: how the changes are followed that functions listen to"`
@@ -302,6 +303,7 @@ func (d *Driver) Databases() (out []Described) {
 	}
 	for key, p := range d.servers {
 		i := p.info()
+		i.Sessions = d.sessions.count(p.app, p.name)
 		if c := d.captures[key]; c != nil && c.follows() {
 			s := c.status()
 			i.Changes = &s

@@ -33,7 +33,8 @@ type postgres struct {
 	gate  *gate
 	stats stats
 
-	schemaChanged atomic.Pointer[capture] // follows tables that a statement may have made; nil: nobody does
+	schemaChanged atomic.Pointer[capture]           // follows tables that a statement may have made; nil: nobody does
+	told          atomic.Pointer[map[string]string] // what the server tells clients of itself; nil: nobody asked yet
 }
 
 func openPostgres(dsn string, size int, limit time.Duration) (*postgres, error) {
@@ -150,16 +151,13 @@ func (p *postgres) once(ctx context.Context, q *pgQuery, write bool) (r *pgResul
 // follow looks for tables that functions listen to, where statements may have
 // made them: what is written to them next is told.
 func (p *postgres) follow(ctx context.Context, err error, queries ...pgQuery) {
-	c := p.schemaChanged.Load()
-	if err != nil || c == nil {
+	if err != nil {
 		return
 	}
 	for i := range queries {
 		switch verb(queries[i].Query) {
 		case "CREATE", "ALTER", "DROP":
-			if err := c.ensure(ctx); err != nil {
-				c.logger.Warn("a table that was made is not followed yet", "app", c.app, "database", c.name, "error", err)
-			}
+			p.changed(ctx)
 			return
 		}
 	}
@@ -374,7 +372,7 @@ func (p *postgres) info() Info {
 	s := &p.stats
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i.Reads, i.Writes, i.Waits, i.Refused = s.reads, s.writes, s.waits, s.refused
+	i.Reads, i.Writes, i.Waits, i.Refused, i.Rolledback = s.reads, s.writes, s.waits, s.refused, s.rollback
 	i.WaitedMS, i.LongestMS = s.waited.Milliseconds(), s.longest.Milliseconds()
 	i.Connections, i.Pool = int(p.pool.Stat().TotalConns()), p.size
 	return i

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -26,6 +25,7 @@ type Config struct {
 	Idle    time.Duration                                  // of a transaction between two requests; default 10 s
 	Longest time.Duration                                  // a transaction may last; default 60 s
 	Watch   time.Duration                                  // between looks at what PostgreSQL keeps for table triggers; default 10 s
+	Door    string                                         // host:port at which functions reach Serve; "": they are not told
 	Log     *slog.Logger                                   // default: discards
 }
 
@@ -56,9 +56,10 @@ type Secrets interface {
 
 // Driver is the databases of a node. It is safe for concurrent use.
 type Driver struct {
-	cfg     Config
-	streams streams
-	moved   chan struct{} // holds a token when there may be new captures to run
+	cfg      Config
+	streams  streams
+	sessions sessions
+	moved    chan struct{} // holds a token when there may be new captures to run
 
 	applying sync.Mutex         // held by Apply, and by Run while it revives databases
 	apps     []*mayfly.Manifest // guarded by applying; of the last Apply
@@ -88,12 +89,14 @@ func New(cfg Config) *Driver {
 func (d *Driver) Kind() string { return service.KindDatabase }
 
 // Environ is the path of each database below MAYFLY_ENDPOINT, as
-// MAYFLY_DATABASE_NAME: the two together are the URL that libSQL's client takes.
-func (d *Driver) Environ(m *mayfly.Manifest, _ mayfly.FunctionName) map[string]string {
+// MAYFLY_DATABASE_NAME: the two together are the URL that libSQL's client takes;
+// and where PostgreSQL's clients find those of that engine.
+func (d *Driver) Environ(m *mayfly.Manifest, fn mayfly.FunctionName) map[string]string {
 	out := map[string]string{}
 	for name := range m.Databases {
-		out["MAYFLY_DATABASE_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_"))] = "/v1/apps/" + string(m.App) + "/databases/" + name + "/"
+		out["MAYFLY_DATABASE_"+variable(name)] = "/v1/apps/" + string(m.App) + "/databases/" + name + "/"
 	}
+	d.wireEnviron(m, fn, out)
 	return out
 }
 
@@ -162,6 +165,7 @@ func (d *Driver) close() {
 	captures := d.captures
 	d.captures = map[string]*capture{}
 	d.mu.Unlock()
+	d.sessions.end()
 	for _, c := range captures {
 		c.stop()
 	}

@@ -443,8 +443,8 @@ func TestLibSQLClient(t *testing.T) {
 	}
 }
 
-// install gets a package from npm into a folder of the test.
-func install(t *testing.T, pkg string) string {
+// install gets packages from npm into a folder of the test.
+func install(t *testing.T, packages ...string) string {
 	t.Helper()
 	npm, err := exec.LookPath("npm")
 	if err != nil {
@@ -453,10 +453,11 @@ func install(t *testing.T, pkg string) string {
 	dir := t.TempDir()
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, npm, "install", "--no-audit", "--no-fund", "--no-save", "--ignore-scripts", pkg)
+	cmd := exec.CommandContext(ctx, npm, "install", "--no-audit", "--no-fund", "--no-save", "--ignore-scripts")
+	cmd.Args = append(cmd.Args, packages...)
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Skipf("npm cannot install %s here: %v\n%.500s", pkg, err, out)
+		t.Skipf("npm cannot install %s here: %v\n%.500s", packages, err, out)
 	}
 	return dir
 }

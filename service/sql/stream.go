@@ -133,9 +133,7 @@ func (st *stream) rollback(why string) {
 		return
 	}
 	st.broken = why
-	st.db.stats.mu.Lock()
-	st.db.stats.rollback++
-	st.db.stats.mu.Unlock()
+	st.db.stats.rolledBack()
 	st.db.give(st.conn)
 	st.conn = nil
 }
