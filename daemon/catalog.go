@@ -107,6 +107,8 @@ func (n *Node) makeServices() (err error) {
 	p.databases = databases
 	n.closing(databases.Close)
 	n.databaseGauges(databases)
+	n.storage = &storage{buckets: n.buckets, stores: stores, databases: databases}
+	p.runs("sizes of buckets", n.storage.run)
 	rows = table.New(table.Config{Source: databases, Invoker: caller{n.invoker, n.tracer}, Aside: n.enqueue, Log: c.Log})
 	p.services = append(p.services, p.secrets, stores, n.buckets, databases)
 	p.triggers = append(p.triggers, keys, objects, rows)

@@ -32,6 +32,8 @@ type Config struct {
 	RemoteHead  map[string]string // headers for it
 	Keep        map[string]string // of logs, traces, calls and metrics: AGE/SIZE, such as 30d/10GiB; default what docs/observability.md says
 	Telemetry   string            // on (default), or off: no logs, traces and metrics of calls are kept; usage is counted
+	Prices      string            // the price sheet of costs and budgets that name none; default lambda-x86
+	PriceSheets string            // a file with further price sheets; "" none
 	Sample      time.Duration     // between two samples of each metric; default 10s. Alerts are judged each third one
 	Version     string            // of this build
 

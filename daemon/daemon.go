@@ -47,6 +47,7 @@ type Node struct {
 	metrics   *prom.Metrics
 	alerts    *alert.Alerts
 	ledger    *meter.Ledger
+	storage   *storage
 	dead      *event.Dead
 	refusals  *refusals
 	tracer    *tracer

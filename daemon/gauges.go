@@ -23,6 +23,11 @@ func (n *Node) gauges() {
 			emit(b.Share, string(b.App))
 		}
 	})
+	n.metrics.Collect("mayfly_storage_bytes", "What a resource of an app holds, as the last measure of storage has it.", false, []string{"app", "kind", "name"}, func(emit emit) {
+		for _, h := range n.ledger.Storage() {
+			emit(float64(h.Bytes), string(h.App), h.Kind, h.Name)
+		}
+	})
 	n.metrics.Collect("mayfly_egress_refused_total", "Connections and names that a function's egress does not open.", true, []string{"app", "function"}, n.refusals.each)
 }
 

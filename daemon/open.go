@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"os"
 
 	"golang.org/x/sync/errgroup"
 
@@ -62,7 +63,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 		return err
 	})
 	g.Go(func() (err error) {
-		n.ledger, err = meter.Open(meter.Config{Dir: c.path("meter"), Tags: n.tags, Calls: n.calls, Authorizer: n.parts.grants, Log: c.Log})
+		n.ledger, err = n.openLedger()
 		return err
 	})
 	g.Go(func() (err error) {
@@ -106,18 +107,40 @@ func (n *Node) open(ctx context.Context) (err error) {
 	return err
 }
 
+func (n *Node) openLedger() (*meter.Ledger, error) {
+	c := meter.Config{
+		Dir: n.cfg.path("meter"), Prices: n.cfg.Prices, Tags: n.tags, Calls: n.calls, Storage: n.held, Authorizer: n.parts.grants, Log: n.cfg.Log,
+	}
+	if n.cfg.PriceSheets != "" {
+		var err error
+		if c.Sheets, err = os.ReadFile(n.cfg.PriceSheets); err != nil {
+			return nil, mayfly.Errorf(mayfly.Invalid, "--price-sheets", "%w", err)
+		}
+	}
+	return meter.Open(c)
+}
+
 // calls are the records behind an id, for what they cost.
 func (n *Node) calls(ctx context.Context, id string) ([]*mayfly.Invocation, error) {
 	return n.telemetry.Calls(ctx, id)
 }
 
-// tags are a function's, for costs by tag.
+// tags are a function's, for costs by tag; those of an app's storage where fn is
+// "".
 func (n *Node) tags(app mayfly.AppName, fn mayfly.FunctionName) map[string]string {
-	if m := n.manifest(app); m != nil && m.Functions[fn] != nil {
+	m := n.manifest(app)
+	switch {
+	case m == nil:
+	case fn == "" && m.Defaults != nil:
+		return m.Defaults.Tags
+	case m.Functions[fn] != nil:
 		return m.Functions[fn].Tags
 	}
 	return nil
 }
+
+// held is what the resources of all apps hold.
+func (n *Node) held(ctx context.Context) []meter.Held { return n.storage.held(ctx) }
 
 // openEvents opens the logs of a family: its shards, or the one log of that
 // name.

@@ -20,8 +20,8 @@ func (l *Ledger) Register(api huma.API) {
 	get := func(id, path, summary string) huma.Operation {
 		return huma.Operation{OperationID: id, Method: http.MethodGet, Path: path, Summary: summary, Tags: []string{"usage"}}
 	}
-	huma.Register(api, get("get-usage", "/v1/usage", "What functions used, exactly"), l.getUsage)
-	huma.Register(api, get("get-cost", "/v1/cost", "What functions cost, and what the month may come to"), l.getCost)
+	huma.Register(api, get("get-usage", "/v1/usage", "What functions used, exactly, and what apps' resources held"), l.getUsage)
+	huma.Register(api, get("get-cost", "/v1/cost", "What functions and storage cost, and what the month may come to"), l.getCost)
 	huma.Register(api, get("get-call-cost", "/v1/cost/calls/{id}", "What one call or trace costs under each price sheet"), l.getCallCost)
 	huma.Register(api, get("list-prices", "/v1/prices", "The price sheets"), l.getPrices)
 	huma.Register(api, get("list-budgets", "/v1/budgets", "How apps stand against their budgets"), l.getBudgets)
@@ -34,7 +34,7 @@ type UsageInput struct {
 	Function mayfly.FunctionName `query:"function" maxLength:"63"`
 	Since    string              `query:"since" maxLength:"40" doc:"RFC 3339, or how long ago (24h, 7d); default the begin of the month (UTC)"`
 	Until    string              `query:"until" maxLength:"40" doc:"RFC 3339, or how long ago; default now"`
-	By       []string            `query:"by" maxItems:"5" doc:"app, function, version, second, minute, hour, day, tag:NAME; default app and function"`
+	By       []string            `query:"by" maxItems:"5" doc:"app, function, version, resource, second, minute, hour, day, tag:NAME; default app and function"`
 }
 
 func (in *UsageInput) query(now time.Time) (q UsageQuery, err error) {
@@ -47,7 +47,8 @@ func (in *UsageInput) query(now time.Time) (q UsageQuery, err error) {
 
 type usageReply struct {
 	Body struct {
-		Rows []UsageRow `json:"rows"`
+		Rows    []UsageRow   `json:"rows"`
+		Storage []StorageRow `json:"storage"` // of apps; by second and minute there is none
 	}
 }
 
@@ -60,7 +61,12 @@ func (l *Ledger) getUsage(ctx context.Context, in *UsageInput) (*usageReply, err
 		return nil, err
 	}
 	out := new(usageReply)
-	out.Body.Rows, err = l.Usage(ctx, q)
+	if out.Body.Rows, err = l.Usage(ctx, q); err == nil {
+		out.Body.Storage, err = l.Stored(ctx, q)
+	}
+	if out.Body.Storage == nil {
+		out.Body.Storage = []StorageRow{}
+	}
 	return out, err
 }
 
@@ -76,12 +82,19 @@ type CostRow struct {
 	Cost CostTotals `json:"cost"`
 }
 
+// StorageCost is a row of storage with its price.
+type StorageCost struct {
+	StorageRow
+	Cost float64 `json:"cost"`
+}
+
 type costReply struct {
 	Body struct {
-		Prices   string     `json:"prices"`
-		Currency string     `json:"currency"`
-		Rows     []CostRow  `json:"rows"`
-		Total    CostTotals `json:"total"`
+		Prices   string        `json:"prices"`
+		Currency string        `json:"currency"`
+		Rows     []CostRow     `json:"rows"`
+		Storage  []StorageCost `json:"storage"` // of apps; by second and minute there is none
+		Total    CostTotals    `json:"total"`   // of both
 		// Of the current month (UTC), whatever the query's times:
 		MonthToDate CostTotals `json:"month_to_date"`
 		Forecast    CostTotals `json:"forecast"`
@@ -105,19 +118,27 @@ func (l *Ledger) getCost(ctx context.Context, in *costInput) (*costReply, error)
 	if err != nil {
 		return nil, err
 	}
+	stored, err := l.Stored(ctx, q)
+	if err != nil {
+		return nil, err
+	}
 	month, err := l.Forecast(ctx, in.App, l.cfg.Now())
 	if err != nil {
 		return nil, err
 	}
 	out := new(costReply)
 	b := &out.Body
-	b.Prices, b.Currency, b.Rows = sheet.Name, sheet.Currency, make([]CostRow, len(rows))
+	b.Prices, b.Currency, b.Rows, b.Storage = sheet.Name, sheet.Currency, make([]CostRow, len(rows)), make([]StorageCost, len(stored))
 	var all UsageTotals
 	for i, r := range rows {
-		b.Rows[i] = CostRow{r, sheet.Cost(r.Usage, false)}
+		b.Rows[i] = CostRow{r, sheet.Cost(r.Usage, nil, false)}
 		all = all.Add(r.Usage)
 	}
-	b.Total, b.MonthToDate, b.Forecast, b.FromDays = sheet.Cost(all, in.Free), sheet.Cost(month.SoFar, in.Free), sheet.Cost(month.Month, in.Free), month.Days
+	for i, r := range stored {
+		b.Storage[i] = StorageCost{r, r.GiBMonths * sheet.PerGiBMonth[r.Kind]}
+	}
+	b.Total, b.FromDays = sheet.Cost(all, storedOf(stored), in.Free), month.Days
+	b.MonthToDate, b.Forecast = sheet.Cost(month.SoFar, month.StoredSoFar, in.Free), sheet.Cost(month.Month, month.StoredMonth, in.Free)
 	return out, nil
 }
 
@@ -151,7 +172,7 @@ func (l *Ledger) getCallCost(ctx context.Context, in *struct {
 	}
 	out.Body.Calls, out.Body.Costs = len(calls), map[string]CostTotals{}
 	for name, s := range l.sheets {
-		out.Body.Costs[name] = s.Cost(out.Body.Usage, false)
+		out.Body.Costs[name] = s.Cost(out.Body.Usage, nil, false)
 	}
 	return out, nil
 }

@@ -19,9 +19,8 @@ type budgets struct {
 	limits map[mayfly.AppName]*mayfly.Budget // guarded by mu
 	month  time.Time                         // guarded by mu; the month of used
 	used   map[mayfly.AppName]UsageTotals    // guarded by mu; of this month
-	sheets func(string) (*PriceSheet, error)
-	now    func() time.Time
-	count  func(since time.Time) (map[mayfly.AppName]UsageTotals, error) // what the ledger holds since then
+	stored map[mayfly.AppName]Stored         // guarded by mu; in this month
+	ledger *Ledger
 
 	stopped atomic.Pointer[map[mayfly.AppName]string] // why an app may not go on
 }
@@ -42,20 +41,25 @@ type BudgetState struct {
 
 // load begins with what the ledger holds of this month.
 func (b *budgets) load(l *Ledger) error {
-	b.limits, b.sheets, b.now, b.count = map[mayfly.AppName]*mayfly.Budget{}, l.sheet, l.cfg.Now, l.since
+	b.limits, b.ledger = map[mayfly.AppName]*mayfly.Budget{}, l
 	b.stopped.Store(&map[mayfly.AppName]string{})
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.recount(monthOf(b.now()))
+	return b.recount(monthOf(l.cfg.Now()))
 }
 
 // recount begins with what the ledger holds of a month. The lock is held.
 func (b *budgets) recount(month time.Time) error {
-	used, err := b.count(month)
-	if err == nil {
-		b.month, b.used = month, used
+	used, err := b.ledger.since(month)
+	if err != nil {
+		return err
 	}
-	return err
+	stored, err := b.ledger.storedSince(month)
+	if err != nil {
+		return err
+	}
+	b.month, b.used, b.stored = month, used, stored
+	return nil
 }
 
 // since is what each app used from a time on.
@@ -91,12 +95,34 @@ func (b *budgets) spend(app mayfly.AppName, second uint32, u UsageTotals) {
 	b.judge()
 }
 
+// store counts what a resource held for a time, which may begin in the month
+// before. The next call of rejudge judges it.
+func (b *budgets) store(h holder, since, until, bytes int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	since = max(since, b.month.UnixMilli())
+	if until <= since {
+		return
+	}
+	if b.stored[h.app] == nil {
+		b.stored[h.app] = Stored{}
+	}
+	length := b.month.AddDate(0, 1, 0).Sub(b.month).Milliseconds()
+	b.stored[h.app][h.kind] += float64(bytes) / (1 << 30) * float64(until-since) / float64(length)
+}
+
+func (b *budgets) rejudge() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.judge()
+}
+
 // turn begins a new month, or, where the machine's clock was wrong and went
 // back, goes on with the one before. The lock is held.
 func (b *budgets) turn() {
-	switch m := monthOf(b.now()); {
+	switch m := monthOf(b.ledger.cfg.Now()); {
 	case m.After(b.month):
-		b.month, b.used = m, map[mayfly.AppName]UsageTotals{}
+		b.month, b.used, b.stored = m, map[mayfly.AppName]UsageTotals{}, map[mayfly.AppName]Stored{}
 		b.judge()
 	case m.Before(b.month) && b.recount(m) == nil: // else the next one tries again
 		b.judge()
@@ -121,12 +147,12 @@ func (b *budgets) state(app mayfly.AppName, limit *mayfly.Budget) BudgetState {
 	if len(s.AlertAt) == 0 {
 		s.AlertAt = []float64{0.5, 0.8, 1}
 	}
-	sheet, err := b.sheets(limit.Prices)
+	sheet, err := b.ledger.sheet(limit.Prices)
 	if err != nil {
 		return s // CheckBudget refused it at the plan; one that vanished since stops nobody
 	}
 	s.Prices, s.Currency = sheet.Name, sheet.Currency
-	s.Spent = sheet.Cost(b.used[app], false).Total
+	s.Spent = sheet.Cost(b.used[app], b.stored[app], false).Total
 	if limit.Amount > 0 {
 		s.Share = s.Spent / limit.Amount
 	}

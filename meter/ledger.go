@@ -31,12 +31,19 @@ type Config struct {
 	// hour. Default 48 h.
 	BySecond time.Duration
 
-	// Tags are the tags of a function, for costs by tag. Default: none.
+	// Tags are the tags of a function, for costs by tag; those of an app's storage
+	// where the function is "". Default: none.
 	Tags func(mayfly.AppName, mayfly.FunctionName) map[string]string
 	// Calls finds the records behind the id of a call or of a trace, for what
 	// they cost; telemetry's Store.Calls is it. Default: costs of single calls
 	// are not offered.
 	Calls func(ctx context.Context, id string) ([]*mayfly.Invocation, error)
+	// Storage says what the resources of all apps hold. It is asked each
+	// MeasureEvery, and once more where somebody asks and that was long ago, and
+	// must be quick. Default: storage is not counted.
+	Storage func(ctx context.Context) []Held
+	// MeasureEvery is the time between two measures of storage. Default 1 min.
+	MeasureEvery time.Duration
 	// Authorizer decides who may read over the API. Default: administrators and
 	// the platform.
 	Authorizer mayfly.Authorizer
@@ -59,6 +66,9 @@ func (c Config) WithDefaults() Config {
 	if c.BySecond == 0 {
 		c.BySecond = 48 * time.Hour
 	}
+	if c.MeasureEvery == 0 {
+		c.MeasureEvery = time.Minute
+	}
 	return c
 }
 
@@ -77,8 +87,11 @@ type Ledger struct {
 	journal *journal
 	keys    atomic.Pointer[map[key]uint32] // replaced, never changed
 
+	measureMu sync.Mutex // one measure at a time
+
 	mu      sync.Mutex     // one commit at a time
 	names   map[uint32]key // guarded by mu
+	storage storage        // guarded by mu
 	closed  bool           // guarded by mu
 	budgets budgets
 }
@@ -146,7 +159,7 @@ func (l *Ledger) open() error {
 
 // load reads the names and commits what the journal holds.
 func (l *Ledger) load() error {
-	if _, err := l.db.Exec(schema); err != nil {
+	if _, err := l.db.Exec(schema + storageSchema); err != nil {
 		return err
 	}
 	if err := l.loadKeys(); err != nil {
@@ -360,9 +373,14 @@ func (l *Ledger) transaction(b *batch, position uint64) error {
 	return tx.Commit()
 }
 
-// Run moves usage into the ledger as it comes, and old seconds into hours, until
-// ctx ends; then it moves the rest.
+// Run moves usage into the ledger as it comes, measures storage, and moves what
+// is old into hours, until ctx ends; then it moves the rest.
 func (l *Ledger) Run(ctx context.Context) error {
+	var measuring sync.WaitGroup
+	defer measuring.Wait()
+	if l.cfg.Storage != nil {
+		measuring.Go(func() { l.measuring(ctx) })
+	}
 	tick, roll := time.NewTicker(commitEvery), time.NewTicker(rollEvery)
 	defer tick.Stop()
 	defer roll.Stop()
@@ -378,7 +396,7 @@ func (l *Ledger) Run(ctx context.Context) error {
 			return l.commit()
 		case <-tick.C:
 		case now := <-roll.C:
-			if err := l.rollUp(now); err != nil {
+			if err := errors.Join(l.rollUp(now), l.mergeStorage(now.Add(-l.cfg.BySecond))); err != nil {
 				l.cfg.Log.Error("usage cannot be rolled up", "error", err)
 			}
 		}

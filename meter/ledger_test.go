@@ -301,10 +301,10 @@ func TestPrices(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := s.Cost(u, false).Total; got < want*0.999999 || got > want*1.000001 {
+		if got := s.Cost(u, nil, false).Total; got < want*0.999999 || got > want*1.000001 {
 			t.Errorf("%s: %.6f, want %.6f", name, got, want)
 		}
-		if got := s.Cost(u, true).Total; name == "lambda-x86" && got != 0 {
+		if got := s.Cost(u, nil, true).Total; name == "lambda-x86" && got != 0 {
 			t.Errorf("%s with its free part: %.6f", name, got)
 		}
 	}
@@ -402,7 +402,7 @@ func TestClockJumps(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		one := sheet.Cost(UsageTotals{Requests: 1, KiBms: 1 << 20 * 1000}, false).Total
+		one := sheet.Cost(UsageTotals{Requests: 1, KiBms: 1 << 20 * 1000}, nil, false).Total
 		for _, s := range states {
 			if got := int(s.Spent/one + 0.5); s.App == app && got != want {
 				t.Errorf("%s: app %s has spent %d calls of this month, want %d", now, app, got, want)

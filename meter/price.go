@@ -3,8 +3,10 @@ package meter
 import (
 	_ "embed"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/mayfly-cloud/mayfly"
 )
@@ -29,6 +31,10 @@ type PriceSheet struct {
 	PerNodeHour        float64 `json:"per_node_hour,omitempty"`      // of a node with …
 	NodeGiB            float64 `json:"node_gib,omitempty"`           // … this memory, charged by memory time
 	Free               Free    `json:"free,omitzero"`
+
+	// PerGiBMonth is the price of storage by kind: bucket, kv, database. A kind
+	// that is not there costs nothing.
+	PerGiBMonth map[string]float64 `json:"per_gib_month,omitempty"`
 }
 
 // Free is what a month holds before anything is charged.
@@ -38,6 +44,8 @@ type Free struct {
 	VCPUSeconds float64 `json:"vcpu_seconds,omitempty"`
 	CPUms       float64 `json:"cpu_ms,omitempty"`
 	GiBEgress   float64 `json:"gib_egress,omitempty"`
+
+	GiBMonths map[string]float64 `json:"gib_months,omitempty"` // of storage, by kind
 }
 
 // CostTotals is what usage costs, by what is charged.
@@ -46,6 +54,7 @@ type CostTotals struct {
 	Memory   float64 `json:"memory"`
 	CPU      float64 `json:"cpu"`
 	Egress   float64 `json:"egress"`
+	Storage  float64 `json:"storage"`
 	Total    float64 `json:"total"`
 }
 
@@ -88,6 +97,16 @@ func (s *PriceSheet) validate() error {
 			return bad("a price is negative")
 		}
 	}
+	for _, byKind := range []map[string]float64{s.PerGiBMonth, s.Free.GiBMonths} {
+		for kind, v := range byKind {
+			if !slices.Contains(Kinds, kind) {
+				return bad(fmt.Sprintf("storage of kind %q is unknown; there are %s", kind, strings.Join(Kinds, ", ")))
+			}
+			if v < 0 {
+				return bad("a price is negative")
+			}
+		}
+	}
 	return nil
 }
 
@@ -112,9 +131,13 @@ func (l *Ledger) sheet(name string) (*PriceSheet, error) {
 	return nil, mayfly.Errorf(mayfly.NotFound, "find price sheet", "there is no price sheet %q; there are %v", name, slices.Sorted(maps.Keys(l.sheets)))
 }
 
-// Cost prices usage. With free, the month's free part is taken off, as if u were
-// all of the month's usage.
-func (s *PriceSheet) Cost(u UsageTotals, free bool) CostTotals {
+// Stored is storage by kind, in GiB-months: one is a GiB for the whole of a
+// calendar month (UTC).
+type Stored map[string]float64
+
+// Cost prices usage. With free, the month's free part is taken off, as if u and
+// stored were all of the month's usage.
+func (s *PriceSheet) Cost(u UsageTotals, stored Stored, free bool) CostTotals {
 	var off Free
 	if free {
 		off = s.Free
@@ -135,7 +158,10 @@ func (s *PriceSheet) Cost(u UsageTotals, free bool) CostTotals {
 			charged(float64(u.CPU)/1e6, off.CPUms)/1e6*s.PerMillionCPUms,
 		Egress: charged(float64(u.BytesOut+u.Egress)/(1<<30), off.GiBEgress) * s.PerGiBEgress,
 	}
-	c.Total = c.Requests + c.Memory + c.CPU + c.Egress
+	for _, kind := range Kinds {
+		c.Storage += charged(stored[kind], off.GiBMonths[kind]) * s.PerGiBMonth[kind]
+	}
+	c.Total = c.Requests + c.Memory + c.CPU + c.Egress + c.Storage
 	return c
 }
 

@@ -16,8 +16,8 @@ type UsageQuery struct {
 	Function mayfly.FunctionName
 	Since    time.Time // inclusive; default the begin of the month (UTC)
 	Until    time.Time // exclusive; default now
-	// By groups the sums: app, function, version, second, minute, hour, day,
-	// tag:NAME. Empty: by app and function.
+	// By groups the sums: app, function, version, resource, second, minute, hour,
+	// day, tag:NAME. Empty: by app and function.
 	By []string
 }
 
@@ -33,9 +33,10 @@ type UsageRow struct {
 
 // grouping is By, taken apart.
 type grouping struct {
-	app, function, version bool
-	tag                    string
-	step                   int64 // s
+	app, function, version, resource bool
+
+	tag  string
+	step int64 // s
 }
 
 var steps = map[string]int64{"second": 1, "minute": 60, "hour": 3600, "day": 86400}
@@ -54,12 +55,14 @@ func groupingOf(by []string) (grouping, error) {
 			g.app, g.function = true, true
 		case b == "version":
 			g.app, g.function, g.version = true, true, true
+		case b == "resource":
+			g.app, g.resource = true, true
 		case isTag && tag != "":
 			g.tag = tag
 		case steps[b] > 0:
 			g.step = steps[b]
 		default:
-			return g, mayfly.Errorf(mayfly.Invalid, "sum usage", "%q is not app, function, version, second, minute, hour, day or tag:NAME", b)
+			return g, mayfly.Errorf(mayfly.Invalid, "sum usage", "%q is not app, function, version, resource, second, minute, hour, day or tag:NAME", b)
 		}
 	}
 	return g, nil
@@ -80,13 +83,7 @@ func (l *Ledger) sum(ctx context.Context, q UsageQuery) ([]UsageRow, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := l.cfg.Now()
-	if q.Since.IsZero() {
-		q.Since = monthOf(now)
-	}
-	if q.Until.IsZero() {
-		q.Until = now.Add(time.Second)
-	}
+	q = q.defaults(l.cfg.Now())
 	step := g.step
 	if step == 0 {
 		step = 1 << 40 // everything falls into one
@@ -147,12 +144,26 @@ func sorted(sums map[UsageRow]UsageTotals) []UsageRow {
 	return out
 }
 
+// defaults fills the times of a query.
+func (q UsageQuery) defaults(now time.Time) UsageQuery {
+	if q.Since.IsZero() {
+		q.Since = monthOf(now)
+	}
+	if q.Until.IsZero() {
+		q.Until = now.Add(time.Second)
+	}
+	return q
+}
+
 // Forecast is what a month may come to: what was used so far and, for the rest
-// of the month, the mean of the last seven days (or of as many as there are).
+// of the month, the mean of the last seven days (or of as many as there are) of
+// usage, and of storage what is held now.
 type Forecast struct {
-	SoFar UsageTotals `json:"so_far"`
-	Month UsageTotals `json:"month"`
-	Days  float64     `json:"from_days"` // that the mean is from
+	SoFar       UsageTotals
+	Month       UsageTotals
+	Days        float64 // that the mean is from
+	StoredSoFar Stored
+	StoredMonth Stored
 }
 
 // Forecast looks to the end of the current month, for an app or for all.
@@ -160,6 +171,9 @@ func (l *Ledger) Forecast(ctx context.Context, app mayfly.AppName, now time.Time
 	var f Forecast
 	month, err := l.Usage(ctx, UsageQuery{App: app, Since: monthOf(now), Until: now.Add(time.Second), By: []string{"app"}})
 	if err != nil {
+		return f, err
+	}
+	if f.StoredSoFar, f.StoredMonth, err = l.forecastStored(ctx, app, now); err != nil {
 		return f, err
 	}
 	week, err := l.sum(ctx, UsageQuery{App: app, Since: now.Add(-7 * 24 * time.Hour), Until: now.Add(time.Second), By: []string{"hour"}})

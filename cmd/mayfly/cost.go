@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -34,6 +35,7 @@ type costTotals struct {
 	Memory   float64 `json:"memory"`
 	CPU      float64 `json:"cpu"`
 	Egress   float64 `json:"egress"`
+	Storage  float64 `json:"storage"`
 	Total    float64 `json:"total"`
 }
 
@@ -47,14 +49,27 @@ type costRow struct {
 	Cost     costTotals  `json:"cost"`
 }
 
+// storageCost is what resources of an app held.
+type storageCost struct {
+	App       string    `json:"app"`
+	Kind      string    `json:"kind"`
+	Name      string    `json:"name"`
+	Tag       string    `json:"tag"`
+	Start     time.Time `json:"start"`
+	Bytes     int64     `json:"bytes"`
+	GiBMonths float64   `json:"gib_months"`
+	Cost      float64   `json:"cost"`
+}
+
 func newCostCmd(g *globals) *cobra.Command {
 	var since, until, prices string
 	var by []string
 	var free bool
 	cmd := &cobra.Command{
 		Use:   "cost [FUNCTION]",
-		Short: "What functions used and cost, and what the month may come to",
+		Short: "What functions and storage cost, and what the month may come to",
 		Example: `  mayfly cost
+  mayfly cost --by resource --since 1d
   mayfly cost --by version --since 7d --prices cloud-run
   mayfly cost --by tag:team
   mayfly cost call 4bf92f3577b34da6a3ce929d0e0e4736`,
@@ -73,7 +88,7 @@ func newCostCmd(g *globals) *cobra.Command {
 	f.StringVar(&since, "since", "", "from when on: 24h, 7d or RFC 3339; default the begin of the month (UTC)")
 	f.StringVar(&until, "until", "", "up to when")
 	f.StringVar(&prices, "prices", "", "a price sheet; mayfly cost prices lists them")
-	f.StringSliceVar(&by, "by", nil, "sum by app, function, version, minute, hour, day, tag:NAME")
+	f.StringSliceVar(&by, "by", nil, "sum by app, function, version, resource, minute, hour, day, tag:NAME")
 	f.BoolVar(&free, "free", false, "take the free part of a month off the totals")
 	cmd.AddCommand(newCostCallCmd(g), newCostPricesCmd(g), newCostBudgetsCmd(g))
 	return cmd
@@ -95,31 +110,84 @@ func (g *globals) apiGet(ctx context.Context, path string, out any, human func(w
 	return g.print(raw, human)
 }
 
+// costReply is what /v1/cost answers.
+type costReply struct {
+	Prices      string        `json:"prices"`
+	Currency    string        `json:"currency"`
+	Rows        []costRow     `json:"rows"`
+	Storage     []storageCost `json:"storage"`
+	Total       costTotals    `json:"total"`
+	MonthToDate costTotals    `json:"month_to_date"`
+	Forecast    costTotals    `json:"forecast"`
+	FromDays    float64       `json:"forecast_from_days"`
+}
+
 func (g *globals) cost(ctx context.Context, q url.Values) error {
-	var out struct {
-		Prices      string     `json:"prices"`
-		Currency    string     `json:"currency"`
-		Rows        []costRow  `json:"rows"`
-		Total       costTotals `json:"total"`
-		MonthToDate costTotals `json:"month_to_date"`
-		Forecast    costTotals `json:"forecast"`
-		FromDays    float64    `json:"forecast_from_days"`
+	var out costReply
+	return g.apiGet(ctx, "/v1/cost?"+q.Encode(), &out, func(w io.Writer) { out.print(w) })
+}
+
+func (c *costReply) print(w io.Writer) {
+	rows := make([][]string, len(c.Rows))
+	for i, r := range c.Rows {
+		rows[i] = []string{r.what(), strconv.FormatInt(r.Usage.Requests, 10), fmt.Sprintf("%.1f", r.Usage.gbSeconds()), fmt.Sprintf("%.1f", float64(r.Usage.CPU)/1e9), money(r.Cost.Total)}
 	}
-	return g.apiGet(ctx, "/v1/cost?"+q.Encode(), &out, func(w io.Writer) {
-		rows := make([][]string, len(out.Rows))
-		for i, r := range out.Rows {
-			rows[i] = []string{r.what(), strconv.FormatInt(r.Usage.Requests, 10), fmt.Sprintf("%.1f", r.Usage.gbSeconds()), fmt.Sprintf("%.1f", float64(r.Usage.CPU)/1e9), money(r.Cost.Total)}
+	stored := make([][]string, len(c.Storage))
+	for i, s := range c.Storage {
+		held := ""
+		if s.Start.IsZero() {
+			held = sizeText(s.Bytes)
 		}
-		if len(rows) > 0 {
-			table(w, "WHAT\tCALLS\tGB-S\tCPU-S\t"+out.Currency, rows)
-			fmt.Fprintln(w)
-		}
-		fmt.Fprintf(w, "total %s %s under %s; this month so far %s", money(out.Total.Total), out.Currency, out.Prices, money(out.MonthToDate.Total))
-		if out.FromDays > 0 {
-			fmt.Fprintf(w, ", at the pace of the last %.1f days %s in all", out.FromDays, money(out.Forecast.Total))
-		}
+		stored[i] = []string{s.what(), held, fmt.Sprintf("%.4g", s.GiBMonths), money(s.Cost)}
+	}
+	if len(rows) > 0 {
+		table(w, "WHAT\tCALLS\tGB-S\tCPU-S\t"+c.Currency, rows)
 		fmt.Fprintln(w)
-	})
+	}
+	if len(stored) > 0 {
+		table(w, "STORAGE\tHELD NOW\tGIB-MONTHS\t"+c.Currency, stored)
+		fmt.Fprintln(w)
+	}
+	fmt.Fprintf(w, "total %s %s under %s", money(c.Total.Total), c.Currency, c.Prices)
+	if c.Total.Storage > 0 {
+		fmt.Fprintf(w, ", of which storage %s", money(c.Total.Storage))
+	}
+	fmt.Fprintf(w, "; this month so far %s", money(c.MonthToDate.Total))
+	switch {
+	case c.FromDays > 0:
+		fmt.Fprintf(w, ", at the pace of the last %s %s in all", paceText(c.FromDays), money(c.Forecast.Total))
+	case c.Forecast.Storage > 0:
+		fmt.Fprintf(w, ", with what is stored now %s in all", money(c.Forecast.Total))
+	}
+	fmt.Fprintln(w)
+}
+
+// paceText is the time that a forecast is from.
+func paceText(days float64) string {
+	switch hours := math.Round(24 * days); {
+	case hours <= 1:
+		return "hour"
+	case hours < 48:
+		return fmt.Sprintf("%.0f hours", hours)
+	}
+	return fmt.Sprintf("%.1f days", days)
+}
+
+func (s *storageCost) what() string {
+	var parts []string
+	if !s.Start.IsZero() {
+		parts = append(parts, s.Start.Format("2006-01-02 15:04"))
+	}
+	name := s.Kind
+	if s.Name != "" {
+		name += "/" + s.Name
+	}
+	for _, part := range []string{s.App, name, s.Tag} {
+		if part != "" {
+			parts = append(parts, part)
+		}
+	}
+	return strings.Join(parts, " ")
 }
 
 func (r *costRow) what() string {
@@ -143,6 +211,16 @@ func (r *costRow) what() string {
 		return "(untagged)"
 	}
 	return strings.Join(parts, " ")
+}
+
+// sizeText is a number of bytes for reading.
+func sizeText(n int64) string {
+	for i, unit := range []string{"GiB", "MiB", "KiB"} {
+		if size := int64(1) << (30 - 10*i); n >= size {
+			return fmt.Sprintf("%.1f %s", float64(n)/float64(size), unit)
+		}
+	}
+	return fmt.Sprintf("%d B", n)
 }
 
 // money has as many digits as a small amount needs.

@@ -47,6 +47,8 @@ func (f *nodeFlags) add(cmd *cobra.Command, data string) {
 	fl.StringToStringVar(&f.cfg.RemoteHead, "remote-write-header", nil, "headers for it, NAME=VALUE")
 	fl.StringVar(&f.cfg.Telemetry, "telemetry", "on", "on: keep logs, traces and metrics of calls; off: count usage only")
 	fl.StringToStringVar(&f.cfg.Keep, "keep", nil, "what is kept of logs, traces, calls and metrics, KIND=AGE/SIZE: logs=30d/10GiB (default logs=7d/2GiB, traces=3d/1GiB, calls=30d/1GiB, metrics=15d/1GiB)")
+	fl.StringVar(&f.cfg.Prices, "prices", "", "the price sheet of costs and budgets that name none; mayfly cost prices lists them (default lambda-x86)")
+	fl.StringVar(&f.cfg.PriceSheets, "price-sheets", "", "a JSON file with price sheets of your own")
 	fl.DurationVar(&f.cfg.Sample, "sample", 10*time.Second, "time between two samples of each metric, 1s to 1m; alerts are judged each third one")
 	fl.StringVar(&f.cfg.RootKey, "root-key", "", "a key that seals secrets on an OpenBao server, https://HOST:8200/v1/transit/keys/NAME (default: the file root.key in the data folder)")
 	fl.StringVar(&f.keyToken, "root-key-token-file", "", "a file with the token for that server (default: BAO_TOKEN, else VAULT_TOKEN)")
