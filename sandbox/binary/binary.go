@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -51,14 +52,24 @@ func (d *Driver) Prepare(_ context.Context, spec *sandbox.Spec) error {
 	return program.Executable(filepath.Join(spec.Dir, name), name)
 }
 
-// handler is the executable's path in the bundle.
+// handler is the executable's path in the bundle: the handler, or bootstrap
+// where the handler names no file, such as "function.handler". A custom runtime
+// of Lambda's then finds by _HANDLER what it should run.
 func handler(spec *sandbox.Spec) (string, error) {
 	name := strings.TrimPrefix(filepath.Clean(cmp.Or(spec.Handler, DefaultHandler)), process.TaskDir+"/")
 	if !filepath.IsLocal(name) {
 		return "", &mayfly.FunctionError{Type: mayfly.ErrorTypeHandler,
 			Message: "handler " + strconv.Quote(spec.Handler) + " is not a path within the bundle"}
 	}
+	if !isFile(spec, name) && isFile(spec, DefaultHandler) {
+		return DefaultHandler, nil
+	}
 	return name, nil
+}
+
+func isFile(spec *sandbox.Spec, name string) bool {
+	info, err := os.Stat(filepath.Join(spec.Dir, name))
+	return err == nil && info.Mode().IsRegular()
 }
 
 // Start runs the executable and waits until it asks for its first event.

@@ -212,3 +212,31 @@ func TestCustomRuntimes(t *testing.T) {
 		})
 	}
 }
+
+// tutorial is the custom runtime of Lambda's own tutorial: the handler names a
+// file and a function in it, and bootstrap finds both.
+const tutorial = `#!/bin/bash
+set -euo pipefail
+source $LAMBDA_TASK_ROOT/"$(echo $_HANDLER | cut -d. -f1).sh"
+while true
+do
+  HEADERS="$(mktemp)"
+  EVENT_DATA=$(curl -sS -LD "$HEADERS" "http://${AWS_LAMBDA_RUNTIME_API}/2018-06-01/runtime/invocation/next")
+  REQUEST_ID=$(grep -Fi Lambda-Runtime-Aws-Request-Id "$HEADERS" | tr -d '[:space:]' | cut -d: -f2)
+  RESPONSE=$($(echo "$_HANDLER" | cut -d. -f2) "$EVENT_DATA")
+  curl "http://${AWS_LAMBDA_RUNTIME_API}/2018-06-01/runtime/invocation/$REQUEST_ID/response"  -d "$RESPONSE"
+done
+`
+
+func TestHandlerOfACustomRuntime(t *testing.T) {
+	for _, file := range []string{"/bin/bash", "/usr/bin/curl"} {
+		if _, err := os.Stat(file); err != nil {
+			t.Skip("needs " + file)
+		}
+	}
+	spec := bundle(t, map[string]string{"bootstrap": tutorial, "function.sh": "function handler () { echo \"Echoing request: '$1'\"; }\n"})
+	spec.Handler = "function.handler"
+	if got, err := call(t, start(t, spec), `{"a":1}`); err != nil || got != `"Echoing request: '{\"a\":1}'"` {
+		t.Errorf("%s, %v", got, err)
+	}
+}

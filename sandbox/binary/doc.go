@@ -1,7 +1,8 @@
 // Package binary runs executables that speak the Lambda Runtime API: programs
 // made with the official runtime clients (Go, Rust, C++, Node, Python), custom
 // runtimes, shell scripts with curl. The handler is the executable's path in the
-// bundle, "bootstrap" where none is given.
+// bundle, "bootstrap" where none is given or where it names no file: a custom
+// runtime of Lambda's reads from _HANDLER what it should run.
 //
 // The program is started once and asks for events in a loop. It is ready when it
 // asks for the first one, or has failed when it reports POST init/error or ends
