@@ -6,6 +6,7 @@
 //	binding   one entry of a function's `on:`, with what it belongs to
 //	driver    runs every binding of one kind (a folder below this one)
 //	event     the bytes that a call hands to the handler
+//	crew      what runs a worker for each binding, while bindings come and go
 //	source    what a driver of a server outside, such as nats, embeds: it keeps
 //	          a consumer for each binding
 //	link      one such binding's connection, and how it fares; the package

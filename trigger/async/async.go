@@ -30,11 +30,10 @@ type Config struct {
 // Calls accepts and runs asynchronous calls.
 type Calls struct {
 	cfg  Config
-	wake chan struct{} // holds a token while fresh is not empty
+	crew *trigger.Crew // of the workers of lanes
 
 	mu      sync.Mutex
 	lines   map[string]bool               // guarded by mu; lanes that have a worker, or will
-	fresh   []*event.Lane                 // guarded by mu; lanes that Run must give a worker
 	running map[string]context.CancelFunc // guarded by mu; by id
 	recent  recent                        // guarded by mu
 }
@@ -53,7 +52,7 @@ func New(cfg Config) *Calls {
 	if cfg.Drain == 0 {
 		cfg.Drain = 5 * time.Second
 	}
-	return &Calls{cfg: cfg, wake: make(chan struct{}, 1), lines: map[string]bool{}, running: map[string]context.CancelFunc{}}
+	return &Calls{cfg: cfg, crew: trigger.NewCrew(cfg.Drain), lines: map[string]bool{}, running: map[string]context.CancelFunc{}}
 }
 
 func laneOf(app mayfly.AppName, fn mayfly.FunctionName) string { return string(app) + "/" + string(fn) }
@@ -117,14 +116,9 @@ func (c *Calls) cycle(ctx context.Context, r *Request, body []byte) error {
 func (c *Calls) line(lane *event.Lane) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.lines[lane.Name()] {
-		return
-	}
-	c.lines[lane.Name()] = true
-	c.fresh = append(c.fresh, lane)
-	select {
-	case c.wake <- struct{}{}:
-	default:
+	if !c.lines[lane.Name()] {
+		c.lines[lane.Name()] = true
+		c.crew.Join(c.worker(lane).Run)
 	}
 }
 
@@ -133,27 +127,10 @@ func (c *Calls) line(lane *event.Lane) {
 // next start. The store should run until Run has returned, so that it takes in
 // how they ended.
 func (c *Calls) Run(ctx context.Context) error {
-	working, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	var lines sync.WaitGroup
 	for _, lane := range c.cfg.Store.Lanes() {
 		c.line(lane)
 	}
-	for ctx.Err() == nil {
-		select {
-		case <-ctx.Done():
-		case <-c.wake:
-		}
-		c.mu.Lock()
-		fresh := c.fresh
-		c.fresh = nil
-		c.mu.Unlock()
-		for _, lane := range fresh {
-			lines.Go(func() { c.worker(lane).Run(ctx, working) })
-		}
-	}
-	defer time.AfterFunc(c.cfg.Drain, stop).Stop()
-	lines.Wait()
+	c.crew.Run(ctx)
 	return nil
 }
 

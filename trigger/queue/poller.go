@@ -17,7 +17,7 @@ type poller struct {
 	driver *Driver
 	queue  *queue
 	worker *event.Worker
-	cancel context.CancelFunc // ends its worker; nil until it runs
+	member *trigger.Member
 
 	mu      sync.Mutex
 	binding trigger.Binding // guarded by mu; replaced by each deploy
@@ -48,9 +48,7 @@ func (d *Driver) Apply(ctx context.Context, all []trigger.Binding) error {
 	}
 	for key, p := range d.pollers {
 		if !wanted[key] {
-			if p.cancel != nil {
-				p.cancel()
-			}
+			p.member.Leave()
 			delete(d.pollers, key)
 		}
 	}
@@ -58,10 +56,6 @@ func (d *Driver) Apply(ctx context.Context, all []trigger.Binding) error {
 		if spec, err := d.spec(q.app, q.name); err == nil {
 			q.gate.SetLimit(spec.Concurrency)
 		}
-	}
-	select {
-	case d.wake <- struct{}{}:
-	default:
 	}
 	return nil
 }
@@ -71,42 +65,24 @@ func (d *Driver) poller(b trigger.Binding) *poller {
 	q := d.queues[lane]
 	if q == nil {
 		q = &queue{app: b.App, name: b.Trigger.Queue}
+		q.gate.SetLimit(withDefaults(b.Manifest.Queues[q.name]).Concurrency)
 		d.queues[lane] = q
 	}
 	p := &poller{driver: d, queue: q, binding: b}
 	p.worker = event.NewWorker(event.WorkerConfig{
 		Lane: d.cfg.Store.Lane(lane), By: "function " + string(b.Function), Settings: p.settings, Gate: &q.gate, Handle: p.handle, Logger: d.cfg.Logger,
 	})
+	p.member = d.crew.Join(p.worker.Run)
 	return p
 }
 
 // Run receives for the functions until ctx ends. Calls that run then have
 // Config.Drain to end. The store should run until Run has returned.
 func (d *Driver) Run(ctx context.Context) error {
-	working, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	var workers sync.WaitGroup
-	workers.Go(func() { d.sweep(ctx) })
-	for ctx.Err() == nil {
-		d.mu.Lock()
-		for _, p := range d.pollers {
-			if p.cancel == nil {
-				polling, cancel := context.WithCancel(ctx)
-				p.cancel = cancel
-				workers.Go(func() {
-					defer cancel()
-					p.worker.Run(polling, working)
-				})
-			}
-		}
-		d.mu.Unlock()
-		select {
-		case <-ctx.Done():
-		case <-d.wake:
-		}
-	}
-	defer time.AfterFunc(d.cfg.Drain, stop).Stop()
-	workers.Wait()
+	var sweeper sync.WaitGroup
+	sweeper.Go(func() { d.sweep(ctx) })
+	d.crew.Run(ctx)
+	sweeper.Wait()
 	return nil
 }
 

@@ -40,7 +40,7 @@ type Switches interface {
 // Driver runs the queues of all apps. It is safe for concurrent use.
 type Driver struct {
 	cfg  Config
-	wake chan struct{} // holds a token when Run must look at pollers
+	crew *trigger.Crew // of the pollers
 
 	mu      sync.Mutex
 	queues  map[string]*queue  // guarded by mu; by lane
@@ -68,7 +68,7 @@ func New(cfg Config) *Driver {
 	if cfg.Drain == 0 {
 		cfg.Drain = 5 * time.Second
 	}
-	return &Driver{cfg: cfg, wake: make(chan struct{}, 1), queues: map[string]*queue{}, pollers: map[string]*poller{}}
+	return &Driver{cfg: cfg, crew: trigger.NewCrew(cfg.Drain), queues: map[string]*queue{}, pollers: map[string]*poller{}}
 }
 
 // Kind is the trigger's kind.

@@ -48,7 +48,7 @@ type Records interface {
 // Driver runs the streams of all apps. It is safe for concurrent use.
 type Driver struct {
 	cfg  Config
-	wake chan struct{} // holds a token when Run must look at consumers
+	crew *trigger.Crew // of the consumers
 
 	mu        sync.Mutex
 	consumers map[string]*consumer // guarded by mu; by binding and what makes it a new one
@@ -60,11 +60,10 @@ type consumer struct {
 	driver  *Driver
 	binding trigger.Binding
 	match   *pattern.Pattern
-	by      string             // partition_by
-	all     []*partition       // by index
-	cancel  context.CancelFunc // nil until it runs
-	ended   chan struct{}      // closed when its partitions have ended
-	before  <-chan struct{}    // closed when the consumer that it replaces has ended; nil for none
+	by      string       // partition_by
+	all     []*partition // by index
+	member  *trigger.Member
+	before  <-chan struct{} // closed when the consumer that it replaces has ended; nil for none
 }
 
 var _ trigger.Driver = (*Driver)(nil)
@@ -80,7 +79,7 @@ func New(cfg Config) *Driver {
 	if cfg.Drain == 0 {
 		cfg.Drain = 5 * time.Second
 	}
-	return &Driver{cfg: cfg, wake: make(chan struct{}, 1), consumers: map[string]*consumer{}}
+	return &Driver{cfg: cfg, crew: trigger.NewCrew(cfg.Drain), consumers: map[string]*consumer{}}
 }
 
 // Kind is the trigger's kind.
@@ -137,29 +136,24 @@ func (d *Driver) Apply(_ context.Context, all []trigger.Binding) error {
 			continue
 		}
 		for other, old := range d.consumers {
-			if strings.HasPrefix(other, place(&b)+"\n") && old.cancel != nil {
-				c.before = old.ended
+			if strings.HasPrefix(other, place(&b)+"\n") {
+				c.before = old.member.Ended()
 			}
 		}
+		c.member = d.crew.Join(c.run)
 		d.consumers[key] = c
 	}
 	for key, c := range d.consumers {
 		if !wanted[key] {
-			if c.cancel != nil {
-				c.cancel()
-			}
+			c.member.Leave()
 			delete(d.consumers, key)
 		}
-	}
-	select {
-	case d.wake <- struct{}{}:
-	default:
 	}
 	return errors.Join(errs...)
 }
 
 func (d *Driver) consumer(b trigger.Binding) (*consumer, error) {
-	c := &consumer{driver: d, binding: b, by: "subject", ended: make(chan struct{})}
+	c := &consumer{driver: d, binding: b, by: "subject"}
 	if t := b.Manifest.Topics[b.Trigger.Stream]; t != nil && t.PartitionBy != "" {
 		c.by = t.PartitionBy
 	}
@@ -189,30 +183,7 @@ func (c *consumer) partitions() int { return max(1, c.binding.Trigger.Partitions
 // Run consumes until ctx ends. Calls that run then have Config.Drain to end. The
 // journal should run until Run has returned.
 func (d *Driver) Run(ctx context.Context) error {
-	working, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	var consumers sync.WaitGroup
-	for ctx.Err() == nil {
-		d.mu.Lock()
-		for _, c := range d.consumers {
-			if c.cancel == nil {
-				consuming, cancel := context.WithCancel(ctx)
-				c.cancel = cancel
-				consumers.Go(func() {
-					defer cancel()
-					defer close(c.ended)
-					c.run(consuming, working)
-				})
-			}
-		}
-		d.mu.Unlock()
-		select {
-		case <-ctx.Done():
-		case <-d.wake:
-		}
-	}
-	defer time.AfterFunc(d.cfg.Drain, stop).Stop()
-	consumers.Wait()
+	d.crew.Run(ctx)
 	return nil
 }
 

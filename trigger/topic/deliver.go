@@ -52,21 +52,18 @@ func (d *Driver) Apply(ctx context.Context, all []trigger.Binding) error {
 			errs = append(errs, fmt.Errorf("subscription %s: %w", lane, err))
 			continue
 		}
+		if s.member == nil {
+			s.member = d.crew.Join(s.worker.Run)
+		}
 		d.subs[lane] = s
 	}
 	for lane, s := range d.subs {
 		if wanted[lane] == nil {
-			if s.cancel != nil {
-				s.cancel()
-			}
+			s.member.Leave()
 			delete(d.subs, lane)
 		}
 	}
 	d.mu.Unlock()
-	select {
-	case d.wake <- struct{}{}:
-	default:
-	}
 	return errors.Join(append(errs, d.noteSchemas(ctx))...)
 }
 
@@ -121,31 +118,11 @@ func (s *subscription) wants(e *event.Published, decode func() any) bool {
 // Config.Drain to end. The store and the journal should run until Run has
 // returned.
 func (d *Driver) Run(ctx context.Context) error {
-	working, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	var workers sync.WaitGroup
-	workers.Go(func() { d.dispatch(ctx) })
-	workers.Go(func() { d.tidy(ctx) })
-	for ctx.Err() == nil {
-		d.mu.Lock()
-		for _, s := range d.subs {
-			if s.cancel == nil {
-				delivering, cancel := context.WithCancel(ctx)
-				s.cancel = cancel
-				workers.Go(func() {
-					defer cancel()
-					s.worker.Run(delivering, working)
-				})
-			}
-		}
-		d.mu.Unlock()
-		select {
-		case <-ctx.Done():
-		case <-d.wake:
-		}
-	}
-	defer time.AfterFunc(d.cfg.Drain, stop).Stop()
-	workers.Wait()
+	var loops sync.WaitGroup
+	loops.Go(func() { d.dispatch(ctx) })
+	loops.Go(func() { d.tidy(ctx) })
+	d.crew.Run(ctx)
+	loops.Wait()
 	d.client.CloseIdleConnections()
 	return nil
 }

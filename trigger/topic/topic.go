@@ -52,7 +52,7 @@ type Records interface {
 type Driver struct {
 	cfg    Config
 	client *http.Client
-	wake   chan struct{} // holds a token when Run must look at subscriptions
+	crew   *trigger.Crew // of the subscriptions
 
 	mu        sync.Mutex
 	subs      map[string]*subscription      // guarded by mu; by lane
@@ -64,7 +64,7 @@ type subscription struct {
 	driver *Driver
 	lane   string
 	worker *event.Worker
-	cancel context.CancelFunc // ends its worker; nil until it runs
+	member *trigger.Member // nil until it is set
 
 	mu      sync.Mutex
 	app     mayfly.AppName
@@ -86,7 +86,7 @@ func New(cfg Config) *Driver {
 		cfg.Drain = 5 * time.Second
 	}
 	return &Driver{
-		cfg: cfg, client: hookClient(), wake: make(chan struct{}, 1),
+		cfg: cfg, client: hookClient(), crew: trigger.NewCrew(cfg.Drain),
 		subs: map[string]*subscription{}, contracts: map[string]*contract.Contract{},
 	}
 }
