@@ -2,8 +2,10 @@ package node_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -90,6 +92,46 @@ exports.handler = async (event, c) => [c.functionName, c.functionVersion, c.memo
 	t.Setenv("MAYFLY_TEST_SECRET", "of the daemon")
 	f.Want(f.Event("{}"), `["fn","7","256","/mayfly/app/fn",true,"arn:mayfly:local:app:function:fn",true,true,"direct",1,true,`+
 		`["fn","256","local","app.handler","app",":UTC"],true,[],0]`)
+}
+
+// TestTraceVariable: code, and the programs that it starts, read the trace of
+// their call, which is no variable of the C library: setenv would keep every
+// value. A process.env of code's own has it too.
+func TestTraceVariable(t *testing.T) {
+	f := run(t, code(t, `
+exports.handler = async (event) => {
+	const seen = [process.env._X_AMZN_TRACE_ID, require('child_process').execSync('printenv _X_AMZN_TRACE_ID').toString().trim(), Object.hasOwn(process.env, '_X_AMZN_TRACE_ID')];
+	if (event === 'replace') process.env = { PATH: process.env.PATH };
+	return seen;
+}`))
+	for _, event := range []string{"", "", "replace", "", ""} {
+		call := &sandbox.Call{Event: []byte(strconv.Quote(event))}
+		var seen []any
+		reply, err := f.Call(call)
+		if err == nil {
+			err = json.Unmarshal(reply.Payload, &seen)
+		}
+		if want := call.Trace.XRay(); err != nil || len(seen) != 3 || seen[0] != want || seen[1] != want {
+			t.Fatalf("the variable is %v (%v), want %s", seen, err, want)
+		}
+	}
+}
+
+// TestContextPassesOn: the old ways to answer may be passed as functions.
+func TestContextPassesOn(t *testing.T) {
+	f := run(t, code(t, `
+exports.handler = (event, context) => {
+	const { succeed, fail, done } = context;
+	setTimeout(() => {}, 60000);
+	if (event === 'fail') return void Promise.reject(new RangeError('passed')).catch(fail);
+	if (event === 'done') return void setTimeout(done, 1, null, 'done');
+	Promise.resolve(Object.keys(context).length).then(succeed);
+}`))
+	f.Want(f.Event(`"done"`), `"done"`)
+	f.Want(f.Event(`"succeed"`), "15")
+	if e := f.Fails(`"fail"`); e.Type != "RangeError" {
+		t.Errorf("the error is %+v", e)
+	}
 }
 
 func TestFailures(t *testing.T) {

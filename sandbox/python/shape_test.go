@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -74,6 +75,39 @@ def handler(event, c):
 	t.Setenv("MAYFLY_TEST_SECRET", "of the daemon")
 	f.Want(f.Event("{}"), `["fn","7",256,"/mayfly/app/fn",true,"arn:mayfly:local:app:function:fn",null,null,true,"direct",1,true,true,`+
 		`["fn","7","256","local","app.handler","app","fn",":UTC"],true,[]]`)
+}
+
+// TestTraceVariable: code, and the programs that it starts, read the trace of
+// their call, and from the third call on it is where it was before: setenv would
+// keep every value.
+func TestTraceVariable(t *testing.T) {
+	f := run(t, code(t, `
+import ctypes, os, subprocess
+getenv = ctypes.CDLL(None).getenv
+getenv.restype = ctypes.c_void_p
+def handler(event, c):
+    name = "_X_AMZN_TRACE_ID"
+    seen = [os.environ[name], subprocess.check_output(["printenv", name], text=True).strip(), getenv(name.encode())]
+    if event == "delete": del os.environ[name]
+    if event == "short": os.environ[name] = "Root=none"
+    return seen
+`))
+	var places []int
+	for _, event := range []string{"", "", "", "", "delete", "", "short", "", "", ""} {
+		call := &sandbox.Call{Event: []byte(strconv.Quote(event))}
+		var seen []any
+		reply, err := f.Call(call)
+		if err == nil {
+			err = json.Unmarshal(reply.Payload, &seen)
+		}
+		if want := call.Trace.XRay(); err != nil || len(seen) != 3 || seen[0] != want || seen[1] != want {
+			t.Fatalf("the variable is %v (%v), want %s", seen, err, want)
+		}
+		places = append(places, int(seen[2].(float64)))
+	}
+	if places[2] != places[1] || places[3] != places[1] || places[9] != places[8] {
+		t.Errorf("the variable moves: %x", places)
+	}
 }
 
 func TestFailures(t *testing.T) {

@@ -1,6 +1,6 @@
 'use strict';
 const { AsyncLocalStorage } = require('async_hooks');
-const { Context } = require('./context');
+const { Context, setTrace } = require('./context');
 const { describe, readable, Failure } = require('./errors');
 const { Sender, ResponseStream } = require('./stream');
 const { RESULT, ERROR, CANCEL, WINDOW, LAST, MAX_BODY } = require('./wire');
@@ -32,23 +32,22 @@ class Calls {
     run.call(this, id, event, head);
   }
 
-  context(id, head) {
+  context(id, head, callback) {
     const fields = head.split('\n');
-    if (this.out.storage === null && fields[1] !== '') process.env._X_AMZN_TRACE_ID = fields[1];
-    const context = new Context(this.order, fields);
+    if (this.out.storage === null && fields[1] !== '') setTrace(fields[1]);
+    const context = new Context(this.order, fields, callback);
     this.contexts.set(id, context);
     return context;
   }
 
   lambda(id, event, head) {
-    const context = this.context(id, head);
     const callback = (err, result) => {
       if (!this.active.has(id)) return;
       const answer = () => (err === undefined || err === null ? this.done(id, result) : this.fail(id, err));
       if (context.callbackWaitsForEmptyEventLoop && this.out.storage === null) this.whenEmpty(answer);
       else this.now(answer);
     };
-    context.answerBy(callback);
+    const context = this.context(id, head, callback);
     let result;
     try {
       result = this.handler(JSON.parse(event), context, callback);

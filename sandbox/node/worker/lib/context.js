@@ -2,7 +2,9 @@
 
 /** Lambda's context object, made from the fields of a CALL frame. attempt, trigger and traceparent are Mayfly's own. */
 class Context {
-  constructor(order, fields) {
+  #callback;
+
+  constructor(order, fields, callback) {
     this.callbackWaitsForEmptyEventLoop = true;
     this.functionName = order.function;
     this.functionVersion = order.version;
@@ -19,19 +21,45 @@ class Context {
     this.hops = fields[7];
     const deadline = +fields[2];
     this.getRemainingTimeInMillis = () => (deadline === 0 ? 900000 : Math.max(0, deadline - Date.now()));
+    this.#callback = callback;
   }
 
-  /** The oldest way to answer: context.done, succeed and fail do not wait for the event loop. */
-  answerBy(callback) {
-    this.done = (err, result) => {
+  // The oldest ways to answer, which do not wait for the event loop. Each is made
+  // when it is read, so that it may be passed on: promise.then(context.succeed).
+
+  get done() {
+    return (err, result) => {
       this.callbackWaitsForEmptyEventLoop = false;
-      callback(err, result);
+      this.#callback(err, result);
     };
-    this.succeed = (result) => this.done(null, result);
-    this.fail = (err) => this.done(err === undefined || err === null ? 'handled' : err);
-    for (const name of ['done', 'succeed', 'fail', 'answerBy']) Object.defineProperty(this, name, { enumerable: false });
+  }
+
+  get succeed() {
+    const done = this.done;
+    return (result) => done(null, result);
+  }
+
+  get fail() {
+    const done = this.done;
+    return (err) => done(err === undefined || err === null ? 'handled' : err);
   }
 }
-Object.defineProperty(Context.prototype, 'answerBy', { enumerable: false });
 
-module.exports = { Context };
+let trace = '', env = null;
+
+/**
+ * Makes a call's trace process.env._X_AMZN_TRACE_ID: as a property that process.env
+ * inherits, which programs that code starts get too. setenv of the C library keeps
+ * each value that it was ever given, and searches them all.
+ */
+function setTrace(xray) {
+  trace = xray;
+  if (env === process.env) return;
+  if (env === null) {
+    env = process.env;
+    const inherited = Object.create(Object.getPrototypeOf(env), { _X_AMZN_TRACE_ID: { enumerable: true, configurable: true, get: () => trace } });
+    Object.setPrototypeOf(env, inherited);
+  } else process.env._X_AMZN_TRACE_ID = xray; // code has put its own there
+}
+
+module.exports = { Context, setTrace };

@@ -91,7 +91,62 @@ class Context:
         )
 
 
+class _Trace:
+    """The environment variable that Lambda's X-Ray libraries read, and the programs that
+    code starts. setenv of glibc keeps every value that it was ever given and searches them
+    all: the process would grow with each call, and each be slower. Values are of one
+    length, so that a call's is written over the one before."""
+
+    NAME = b"_X_AMZN_TRACE_ID"
+
+    def __init__(self):
+        self.value = None  # the one that was set last, as os.environ holds it
+        self.place = None  # where the C library holds it
+        self.find = None  # finds that; False where a value may move
+
+    def set(self, xray):
+        value = xray.encode()
+        names = getattr(os.environ, "_data", None) or {}
+        if self.place is not None and names.get(self.NAME) is self.value and len(value) == len(self.value):
+            self.place.raw = value
+            names[self.NAME] = self.value = value
+            return
+        first = self.value is None
+        os.environ["_X_AMZN_TRACE_ID"] = xray
+        self.value, self.place = names.get(self.NAME), None
+        if not first and self.value is not None:  # a cold call waits for no import
+            prepare()
+            self.place = self.find(len(value)) if self.find else None
+
+
+def _finder():
+    """What finds the variable in a C library that never frees a value, or False."""
+    try:
+        import ctypes
+
+        os.confstr("CS_GNU_LIBC_VERSION")
+        getenv = ctypes.PyDLL(None).getenv
+    except (ImportError, AttributeError, ValueError, OSError):
+        return False
+    getenv.argtypes, getenv.restype = (ctypes.c_char_p,), ctypes.c_void_p
+
+    def find(size):
+        where = getenv(_Trace.NAME)
+        return (ctypes.c_char * size).from_address(where) if where else None
+
+    return find
+
+
+_trace = _Trace()
+
+
+def prepare():
+    """Gets ready for set_trace, in a template for all its children."""
+    if _trace.find is None:
+        _trace.find = _finder()
+
+
 def set_trace(xray):
     """What Lambda's X-Ray libraries read. One call at a time only."""
     if xray:
-        os.environ["_X_AMZN_TRACE_ID"] = xray
+        _trace.set(xray)

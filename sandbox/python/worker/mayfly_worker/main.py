@@ -115,6 +115,7 @@ def become(w, out, rid, handler, shape):
         from . import asgi, loop  # noqa: F401  what children need
     elif shape == load.WSGI:
         from . import wsgi  # noqa: F401
+    context.prepare()
 
     reason = template.unsafe()
     w.send(wire.LOADED, rid, json.dumps({"shape": shape, "unsafe": reason}).encode())
