@@ -25,10 +25,14 @@ const recordName = "record.json"
 
 const maxRecord = 4 << 20
 
+// recordSuffix says what is done to a module before it is compiled (mergeData):
+// another way to do it takes another name.
+const recordSuffix = ".merged.json"
+
 // cache is the folder of compiled modules:
 //
 //	wazero-VERSION-ARCH-OS/KEY     native code, named by wazero
-//	wazero-VERSION-ARCH-OS/HASH.json   a record, by the module's hash
+//	wazero-VERSION-ARCH-OS/HASH.merged.json   a record, by the module's hash
 //	tmp-*                          of a compilation under way
 type cache struct {
 	dir     string
@@ -101,7 +105,7 @@ func used(path string) time.Time {
 	return st.ModTime()
 }
 
-func (c *cache) recordPath(hash string) string { return filepath.Join(c.engine, hash+".json") }
+func (c *cache) recordPath(hash string) string { return filepath.Join(c.engine, hash+recordSuffix) }
 
 // has reports whether the module was compiled.
 func (c *cache) has(hash string) bool {
@@ -222,7 +226,7 @@ func (c *cache) prune(keep string) {
 	})
 	slices.SortFunc(records, func(a, b string) int { return used(a).Compare(used(b)) })
 	for _, path := range records {
-		if total <= c.size || strings.TrimSuffix(filepath.Base(path), ".json") == keep {
+		if total <= c.size || filepath.Base(path) == keep+recordSuffix {
 			continue
 		}
 		total -= c.remove(path, sizes)

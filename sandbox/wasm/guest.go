@@ -26,7 +26,6 @@ type guest struct {
 	worker *worker
 	module api.Module
 	entry  api.Function
-	env    block
 
 	id   uint32
 	in   []byte // not read yet
@@ -37,19 +36,21 @@ type guest struct {
 
 // run runs the call of a frame and answers it. Its error is the worker's end.
 func (g *guest) run(f *frame.Frame) error {
+	w := g.worker
 	g.id = f.ID
-	g.out = output{wire: g.worker.wire, id: f.ID, http: f.Flags&frame.HTTP != 0}
-	more := callEnv(string(f.Head))
+	g.out = output{wire: w.wire, id: f.ID, http: f.Flags&frame.HTTP != 0, held: w.printed[:0]}
+	w.env.reset(&w.base.fixed)
+	w.env.call(f.Head)
 	g.in = f.Body
 	if g.out.http {
-		req, body, err := httpRequest(f.Body)
-		if err != nil {
-			return g.worker.wire.fail(frame.Error, g.id, err)
+		if err := w.request.read(f.Body); err != nil {
+			return w.wire.fail(frame.Error, g.id, err)
 		}
-		more, g.in = append(more, wagiEnv(req, len(body))...), body
+		w.request.environ(&w.env)
+		g.in = w.request.body
 	}
-	g.env = environ(g.worker.base, more)
-	_, err := g.entry.Call(g.worker.ctx)
+	w.base.settle(&w.env)
+	_, err := g.entry.Call(w.ctx)
 	if err != nil && exitedWell(err) {
 		err = nil
 	}
@@ -60,8 +61,15 @@ func (g *guest) run(f *frame.Frame) error {
 	if err != nil {
 		err = g.failure(err)
 	}
-	return g.out.finish(err)
+	err = g.out.finish(err)
+	if !g.out.streaming && cap(g.out.held) <= keepPrinted {
+		w.printed = g.out.held
+	}
+	return err
 }
+
+// keepPrinted is the largest storage for what a call prints that serves the next.
+const keepPrinted = 64 << 10
 
 // exitedWell reports whether an error is an exit with status 0.
 func exitedWell(err error) bool {
@@ -88,19 +96,6 @@ func (g *guest) failure(err error) error {
 		message += ": " + strings.ToValidUTF8(string(g.last), "\uFFFD")
 	}
 	return &mayfly.FunctionError{Type: mayfly.ErrorTypeExit, Message: message}
-}
-
-// callEnv is a call's own environment, from the fields of its frame: request id,
-// X-Ray trace, deadline, ARN, trigger, attempt, traceparent.
-func callEnv(head string) []string {
-	fields := strings.SplitN(head, "\n", 8)
-	var env []string
-	for i, name := range []string{"MAYFLY_REQUEST_ID", "_X_AMZN_TRACE_ID", "MAYFLY_DEADLINE_MS", "MAYFLY_FUNCTION_ARN", "MAYFLY_TRIGGER", "MAYFLY_ATTEMPT", "TRACEPARENT"} {
-		if i < len(fields) && fields[i] != "" {
-			env = append(env, name+"="+fields[i])
-		}
-	}
-	return env
 }
 
 // stdin, stdout and stderr are the current guest's.

@@ -122,8 +122,9 @@ func (o *output) finish(failed error) (err error) {
 	if json.Valid(o.held) {
 		return o.wire.send(&frame.Frame{ID: o.id, Kind: frame.Result, Body: o.held})
 	}
-	head = headJSON(http.StatusOK, [][2]string{{"Content-Type", http.DetectContentType(o.held)}}, nil)
-	return o.wire.send(&frame.Frame{ID: o.id, Kind: frame.Head, Flags: frame.Whole, Head: head, Body: o.held})
+	plain := response{status: http.StatusOK}
+	plain.header("Content-Type", []byte(http.DetectContentType(o.held)))
+	return o.wire.send(&frame.Frame{ID: o.id, Kind: frame.Head, Flags: frame.Whole, Head: plain.json(), Body: o.held})
 }
 
 // finishStream sends the rest of a streamed response and its end.

@@ -67,9 +67,13 @@ type worker struct {
 	code    wazero.CompiledModule
 	config  wazero.ModuleConfig
 	handler string
-	base    []string // environment of every call
-	root    string   // the bundle
-	guest   *guest   // the next call's
+	base    variables // of every call
+	root    string    // the bundle
+	guest   *guest    // the next call's
+
+	env     block   // of the guest
+	request request // of the call
+	printed []byte  // storage for what a call prints
 }
 
 // run serves until the socket ends, which is io.EOF.
@@ -135,17 +139,14 @@ func (w *worker) load(o *order) error {
 	if err != nil {
 		return err
 	}
-	if w.code, err = w.runtime.CompileModule(w.ctx, code); err != nil {
+	if w.code, err = w.runtime.CompileModule(w.ctx, mergeData(code)); err != nil {
 		return badModule("%s is not a valid module: %v", o.Module, err)
 	}
 	if o.Compile {
 		return w.leaveRecord()
 	}
 	w.handler, w.root, w.memory.limit = o.Handler, o.Root, uint64(o.Memory)
-	for name, value := range o.Env {
-		w.base = append(w.base, name+"="+value)
-	}
-	slices.Sort(w.base)
+	w.base = newVariables(o.Env)
 	if w.config, err = w.moduleConfig(o); err != nil {
 		return err
 	}
@@ -228,7 +229,8 @@ func (w *worker) instantiate() (err error) {
 		return &mayfly.FunctionError{Type: mayfly.ErrorTypeHandler, Message: fmt.Sprintf("the module does not export the function %q", w.handler)}
 	}
 	if init := g.module.ExportedFunction("_initialize"); init != nil && w.handler != DefaultHandler && w.handler != "_initialize" {
-		g.env = environ(w.base, nil)
+		w.env.reset(&w.base.fixed)
+		w.base.settle(&w.env)
 		if _, err := init.Call(w.ctx); err != nil && !exitedWell(err) {
 			return g.failure(err)
 		}
@@ -246,61 +248,6 @@ func (w *worker) call(f *frame.Frame) error {
 	}
 	w.guest.module.Close(w.ctx) // of an instance in memory; it holds nothing that could fail
 	return w.instantiate()
-}
-
-// environGet and environSizesGet are wasip1's, of the current guest.
-func (w *worker) environGet(_ context.Context, m api.Module, stack []uint64) {
-	at, text := uint32(stack[0]), uint32(stack[1])
-	env := w.guest.env
-	const fault = 21 // EFAULT
-	stack[0] = fault
-	if !m.Memory().Write(text, env.text) {
-		return
-	}
-	for _, offset := range env.offsets {
-		if !m.Memory().WriteUint32Le(at, text+offset) {
-			return
-		}
-		at += 4
-	}
-	stack[0] = 0
-}
-
-func (w *worker) environSizesGet(_ context.Context, m api.Module, stack []uint64) {
-	env := w.guest.env
-	ok := m.Memory().WriteUint32Le(uint32(stack[0]), uint32(len(env.offsets))) &&
-		m.Memory().WriteUint32Le(uint32(stack[1]), uint32(len(env.text)))
-	stack[0] = 0
-	if !ok {
-		stack[0] = 21 // EFAULT
-	}
-}
-
-// block is an environment as environ_get writes it: texts that end with a zero
-// byte, and where each begins.
-type block struct {
-	text    []byte
-	offsets []uint32
-}
-
-// environ makes a block of texts "NAME=value", of which later ones win.
-func environ(base, more []string) block {
-	var b block
-	for i, list := range [][]string{base, more} {
-		for _, e := range list {
-			if i == 0 && overridden(e, more) || strings.IndexByte(e, 0) >= 0 {
-				continue
-			}
-			b.offsets = append(b.offsets, uint32(len(b.text)))
-			b.text = append(append(b.text, e...), 0)
-		}
-	}
-	return b
-}
-
-func overridden(e string, by []string) bool {
-	name := e[:strings.IndexByte(e, '=')+1]
-	return slices.ContainsFunc(by, func(o string) bool { return strings.HasPrefix(o, name) })
 }
 
 // traceOf parts a wasm error into its message and its stack.
