@@ -48,6 +48,25 @@ func TestSaveIsLive(t *testing.T) {
 	n.stop()
 }
 
+// TestFirstDeployFails mends an app whose first deploy failed: only then is it
+// told what answers where, and again when that changes.
+func TestFirstDeployFails(t *testing.T) {
+	dir := pythonApp(t, "def handler(event, context)\n    return 1\n")
+	n := start(t, t.TempDir(), "dev", dir)
+	if said := n.out.String(); !strings.Contains(said, "not deployed") || strings.Contains(said, "stays live") || strings.Contains(said, "/hello") {
+		t.Errorf("after a first deploy that failed: %s", said)
+	}
+	write(t, filepath.Join(dir, "hello/app.py"), version1)
+	eventually(t, "the route is listed", func() bool { return strings.Contains(n.out.String(), n.Gateway+"/hello\n") })
+	write(t, filepath.Join(dir, "mayfly.yaml"), strings.ReplaceAll(pythonManifest, "/hello", "/hallo"))
+	eventually(t, "the new route is listed", func() bool { return strings.Contains(n.out.String(), n.Gateway+"/hallo\n") })
+	write(t, filepath.Join(dir, "hello/app.py"), strings.ReplaceAll(version1, "one", "two"))
+	eventually(t, "the save is live", func() bool { return n.call("GET", "/hallo", "").body == "two" })
+	if said := n.out.String(); strings.Count(said, "/hallo\n") != 1 {
+		t.Errorf("a save that changes no route lists them: %s", said)
+	}
+}
+
 func TestFailuresOfUserCode(t *testing.T) {
 	dir := pythonApp(t, `
 import os, sys, time

@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -56,7 +59,8 @@ type developer struct {
 	node *daemon.Node
 
 	deploying sync.Mutex
-	failed    bool // guarded by deploying; of the last deploy
+	failed    bool   // guarded by deploying; of the last deploy
+	shown     string // guarded by deploying; the routes that were listed last
 
 	mu  sync.Mutex
 	out io.Writer // guarded by mu
@@ -103,25 +107,30 @@ func (d *developer) deploy(ctx context.Context, saved []string) {
 	d.deploying.Lock()
 	defer d.deploying.Unlock()
 	began := time.Now()
+	far := &steps{}
+	stop := every(slow, func() { d.say("  %s", far) })
 	r, err := d.node.Control().Deploy(mayfly.WithCaller(ctx, mayfly.Caller{Kind: mayfly.CallerAdmin}), control.Local(d.dir), control.Options{
 		Lenient: true,
 		Progress: func(p control.Progress) {
+			far.count(p)
 			if line := stepLine(p); line != "" && p.Stage == control.StageBuilding {
 				d.say("%s", line)
 			}
 		},
 	})
+	stop()
 	took := time.Since(began).Round(time.Millisecond)
 	d.failed = err != nil
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
-		d.say("%s", failure(err, len(saved) > 0))
+		d.say("%s", failure(err, len(saved) > 0 && len(d.node.Control().State().Apps()) > 0))
 	case saved == nil:
 		d.say("%s is live (%s)", r.Plan.App, took)
 		d.routes(r.Plan.App)
 	case r.Changed:
-		d.say("%s: %s is live (%s)", short(saved), r.Plan.App, took)
+		d.say("%s: %s is live (%s)", d.short(saved), r.Plan.App, took)
+		d.routes(r.Plan.App)
 	}
 	if r != nil {
 		for _, w := range r.Warnings {
@@ -139,20 +148,73 @@ func failure(err error, stays bool) string {
 	return text
 }
 
-func short(paths []string) string {
+// short names what was saved, without the files that tools write and move away
+// on the way.
+func (d *developer) short(paths []string) string {
+	left := slices.DeleteFunc(slices.Clone(paths), func(p string) bool {
+		_, err := os.Lstat(filepath.Join(d.dir, p))
+		return err != nil
+	})
+	if len(left) > 0 {
+		paths = left
+	}
 	if len(paths) > 2 {
 		return fmt.Sprintf("%s and %d more", paths[0], len(paths)-1)
 	}
 	return strings.Join(paths, ", ")
 }
 
-// routes lists what can be called now.
+// slow is how long a deploy takes before it says how far it is.
+const slow = 3 * time.Second
+
+// steps is how far a deploy is.
+type steps struct{ packed, starting, started atomic.Int32 }
+
+func (s *steps) count(p control.Progress) {
+	switch p.Stage {
+	case control.StagePacked:
+		s.packed.Add(1)
+	case control.StageStarting:
+		s.starting.Add(1)
+	case control.StageStarted:
+		s.started.Add(1)
+	}
+}
+
+func (s *steps) String() string {
+	if s.starting.Load() == 0 {
+		return fmt.Sprintf("reading functions: %d are done", s.packed.Load())
+	}
+	return fmt.Sprintf("starting functions for the first time: %d of %d are up", s.started.Load(), s.packed.Load())
+}
+
+// every calls fn each time that d has passed, until stop, which waits for it.
+func every(d time.Duration, fn func()) (stop func()) {
+	t, done, ended := time.NewTicker(d), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer t.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-t.C:
+				fn()
+			}
+		}
+	}()
+	return func() { close(done); <-ended }
+}
+
+// routes lists what can be called now, where that is not what it was.
 func (d *developer) routes(app mayfly.AppName) {
 	a, err := d.node.Control().State().App(app)
 	if err != nil {
 		return
 	}
 	base := d.node.URLs().Gateway
+	var list strings.Builder
+	fmt.Fprintf(&list, "%s\n", app)
 	for _, name := range sortedNames(a.Manifest) {
 		for _, t := range a.Manifest.Functions[name].On {
 			if t.HTTP == "" {
@@ -162,7 +224,13 @@ func (d *developer) routes(app mayfly.AppName) {
 			if !ok {
 				method, path = "ANY", t.HTTP
 			}
-			d.say("  %-16s %-6s %s%s", name, method, base, strings.TrimSpace(path))
+			fmt.Fprintf(&list, "  %-16s %-6s %s%s\n", name, method, base, strings.TrimSpace(path))
+		}
+	}
+	if text := list.String(); text != d.shown {
+		d.shown = text
+		if _, lines, _ := strings.Cut(strings.TrimRight(text, "\n"), "\n"); lines != "" {
+			d.say("%s", lines)
 		}
 	}
 }

@@ -101,12 +101,17 @@ func (g *globals) invoke(ctx context.Context, fn, qualifier string, event []byte
 		return err
 	}
 	defer res.Body.Close()
-	if verbose {
-		printInvocation(g.err, res.Header.Get("X-Mayfly-Invocation"))
+	if record := res.Header.Get("X-Mayfly-Invocation"); verbose && g.json {
+		fmt.Fprintln(g.err, record)
+	} else if verbose {
+		printInvocation(g.err, record)
 	}
 	body, err := io.ReadAll(res.Body)
 	if err != nil {
 		return err
+	}
+	if g.json && !json.Valid(body) { // a streamed result, say
+		body, _ = json.Marshal(string(body))
 	}
 	_, err = g.out.Write(append(bytes.TrimRight(body, "\n"), '\n'))
 	return err

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -47,6 +48,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		fmt.Fprintln(stderr, "mayfly: interrupted")
 		return 130 // as shells say of Ctrl-C
 	case !g.began, errors.As(err, new(usageError)):
+		g.json = g.json || slices.Contains(args, "--json") // flags after a wrong one are not read
 		err = &mayfly.Error{Code: mayfly.Invalid, Message: err.Error()}
 	}
 	g.fail(err)
@@ -137,7 +139,7 @@ func misused(cmd *cobra.Command, args []string) string {
 	switch {
 	case len(args) == 0:
 		return "something is missing"
-	case cmd.HasSubCommands():
+	case cmd.HasSubCommands() && !strings.Contains(cmd.Use, "["):
 		return fmt.Sprintf("%s has no %q", cmd.CommandPath(), args[0])
 	}
 	return fmt.Sprintf("%q does not fit", strings.Join(args, " "))

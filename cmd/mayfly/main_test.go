@@ -38,6 +38,7 @@ func TestWrongUseIsExplained(t *testing.T) {
 		{"versions", 2, "something is missing; use: mayfly versions FUNCTION"},
 		{"versions a b", 2, `"a b" does not fit`},
 		{"deploy --nope", 2, "unknown flag: --nope"},
+		{"sql main select", 2, `"main select" does not fit; use: mayfly sql [DATABASE]`},
 		{"invoke f --data {} --event x.json", 2, "none of the others can be"},
 		{"invoke f -d {", 2, "the event is not JSON"},
 		{"promote f --weight 0", 2, "1 to 100"},
@@ -61,11 +62,21 @@ func TestWrongUseIsExplained(t *testing.T) {
 		if code != c.code || !strings.Contains(said, c.says) {
 			t.Errorf("mayfly %s: exit %d: %s", c.line, code, said)
 		}
-		_, said, _ = typed(t, append([]string{"--json"}, strings.Fields(c.line)...)...)
+		_, said, _ = typed(t, append(strings.Fields(c.line), "--json")...)
 		var p mayfly.Problem
 		if err := json.Unmarshal([]byte(said), &p); err != nil || p.Detail == "internal error" || p.Code.ExitStatus() != c.code {
 			t.Errorf("mayfly %s --json: %s", c.line, said)
 		}
+	}
+}
+
+func TestConsoleLinkSignsIn(t *testing.T) {
+	out, said, code := typed(t, "console", "--api-url", "http://127.0.0.1:8081/", "--token", "mayfly_a+b")
+	if code != 0 || out != "http://127.0.0.1:8081/#token=mayfly_a%2Bb\n" {
+		t.Errorf("exit %d: %s%s", code, out, said)
+	}
+	if _, said, code := typed(t, "console", "--api-url", "http://127.0.0.1:8081"); code == 0 || !strings.Contains(said, "MAYFLY_TOKEN") {
+		t.Errorf("without a token: exit %d: %s", code, said)
 	}
 }
 

@@ -251,8 +251,7 @@ func newTopicStubCmd(g *globals) *cobra.Command {
 			if err := g.appCall(cmd.Context(), http.MethodGet, topicPath(args[0], "/stub?language="+url.QueryEscape(lang)), nil, &text); err != nil {
 				return err
 			}
-			_, err := g.out.Write(text)
-			return err
+			return g.print(map[string]string{"topic": args[0], "language": lang, "text": string(text)}, func(w io.Writer) { _, _ = w.Write(text) })
 		},
 	}
 	cmd.Flags().StringVar(&lang, "lang", "typescript", "python, typescript or go")
