@@ -172,7 +172,7 @@ func TestS3cmd(t *testing.T) {
 }
 
 // TestClientsInFunctions runs unmodified packages of npm in a function: Amazon's
-// SDK, libSQL's client and, where PostgreSQL is installed, Neon's driver.
+// SDK, libSQL's client and, where PostgreSQL is installed, Neon's driver and pg.
 func TestClientsInFunctions(t *testing.T) {
 	needs(t, "node", "npm")
 	if testing.Short() {
@@ -186,7 +186,7 @@ func TestClientsInFunctions(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	install := exec.CommandContext(ctx, "npm", "install", "--no-audit", "--no-fund", "--no-save", "--ignore-scripts",
-		"@aws-sdk/client-s3@3", "@libsql/client@0.15", "@neondatabase/serverless@1")
+		"@aws-sdk/client-s3@3", "@libsql/client@0.15", "@neondatabase/serverless@1", "ws@8", "pg@8")
 	install.Dir = filepath.Join(dir, "f")
 	if out, err := install.CombinedOutput(); err != nil {
 		t.Skipf("npm cannot install the packages here: %v\n%.500s", err, out)
@@ -212,7 +212,7 @@ databases:
 			t.Fatalf("secret: %s", out)
 		}
 		manifest += "  pg: {engine: postgres, dsn: PG}\n"
-		clients = append(clients, "neon")
+		clients = append(clients, "neon", "neonPool", "pg")
 	} else {
 		t.Log("PostgreSQL is not installed: Neon's driver is not tested")
 	}
@@ -263,7 +263,33 @@ const tests = {
     await assert.rejects(sql.transaction([sql` + "`insert into n (doc) values ('2')`, sql`insert into n (doc) values (null)`" + `]));
     assert.deepEqual(await sql` + "`select doc from n`" + `, [{ doc: { x: [1] } }]);
   },
+  async neonPool() {
+    const { Pool, neonConfig } = await import("@neondatabase/serverless");
+    neonConfig.webSocketConstructor = (await import("ws")).default;
+    neonConfig.wsProxy = () => process.env.MAYFLY_ENDPOINT.replace("http://", "") + process.env.MAYFLY_DATABASE_PG + "wire";
+    neonConfig.useSecureWebSocket = false;
+    await transactions(new Pool({ connectionString: "postgresql://user:password@mayfly/pg" }));
+  },
+  async pg() {
+    const pg = (await import("pg")).default;
+    if (process.env.DATABASE_URL) await transactions(new pg.Pool({ connectionString: process.env.DATABASE_URL }));
+    if (process.env.PGHOST) await transactions(new pg.Pool()); // by its variables
+  },
 };
+
+async function transactions(pool) {
+  const client = await pool.connect();
+  await client.query("BEGIN");
+  await client.query("INSERT INTO n (doc) VALUES ($1)", [{ kept: true }]);
+  await client.query("COMMIT");
+  await client.query("BEGIN");
+  await client.query("DELETE FROM n");
+  await client.query("ROLLBACK");
+  const { rows } = await client.query("DELETE FROM n WHERE doc ? 'kept' RETURNING doc");
+  assert.deepEqual(rows, [{ doc: { kept: true } }]);
+  client.release();
+  await pool.end();
+}
 
 export const handler = async (name) => {
   await tests[name]();
