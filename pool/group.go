@@ -61,6 +61,10 @@ func (g *group) acquire(ctx context.Context) (*Lease, error) {
 		return nil, mayfly.Errorf(mayfly.Throttled, "", "function %s: %d calls wait already (concurrency.max %d, concurrency.queue %d)",
 			g.version.Function, g.limits.Queue, g.limits.Max, g.limits.Queue)
 	}
+	if in := g.heldLocked(ctx); in != nil {
+		g.mu.Unlock()
+		return g.lease(in, now)
+	}
 	w := g.queue.push(now)
 	g.startLocked(now)
 	g.mu.Unlock()

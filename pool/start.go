@@ -67,22 +67,59 @@ func (g *group) start() {
 		g.mu.Unlock()
 		return
 	}
-	g.cold.Add(time.Since(began))
-	g.spec, g.tier = spec, raw.Info().Tier
+	idle := g.addLocked(in, spec, time.Since(began))
+	g.mu.Unlock()
+	if idle {
+		in.stop()
+	}
+}
+
+// addLocked takes a started instance in: it serves the queue and is watched. It
+// reports whether nobody needs it any more.
+func (g *group) addLocked(in *instance, spec *sandbox.Spec, took time.Duration) (idle bool) {
+	g.cold.Add(took)
+	g.spec, g.tier = spec, in.Info().Tier
 	g.all[in] = struct{}{}
 	g.lost, g.started = 0, time.Now()
 	g.serveLocked(in, g.started)
 	g.startLocked(g.started)
-	idle := in.active == 0 && g.retired
-	if idle {
+	if idle = in.active == 0 && g.retired; idle {
 		g.unlistLocked(in)
 	}
-	g.mu.Unlock()
 	g.pool.wg.Add(1)
 	go g.watch(in)
-	if idle {
-		in.stop()
+	return idle
+}
+
+// heldLocked takes a slot of an instance that the driver holds ready, where the
+// version has none and none is being started: to hand the start to another
+// goroutine, and to be woken by it, takes longer than such a start. It returns
+// nil where there is none. g.mu is given up meanwhile.
+func (g *group) heldLocked(ctx context.Context) *instance {
+	driver, ok := g.driver.(sandbox.Stocked)
+	if !ok || len(g.all)+g.starting+g.queue.len() > 0 {
+		return nil
 	}
+	g.starting++
+	g.pool.wg.Add(1)
+	defer g.pool.wg.Done()
+	g.mu.Unlock()
+	began := time.Now()
+	var in *instance
+	spec, err := g.pool.cfg.Specs.Spec(ctx, g.version)
+	if err == nil { // else the start that follows tells
+		if raw := driver.Held(spec, g.pool.cfg.Output); raw != nil {
+			in = newInstance(g, raw)
+		}
+	}
+	g.mu.Lock()
+	g.starting--
+	if in == nil {
+		return nil
+	}
+	in.active++
+	g.addLocked(in, spec, time.Since(began))
+	return in
 }
 
 func (g *group) startInstance() (sandbox.Instance, *sandbox.Spec, error) {

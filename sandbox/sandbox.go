@@ -62,6 +62,13 @@ type Driver interface {
 	Close() error
 }
 
+// Stocked is a Driver that may hold an instance of a version which is ready for
+// calls, so that its start takes no time.
+type Stocked interface {
+	// Held returns such an instance, as Start would, and nil where there is none.
+	Held(spec *Spec, out Output) Instance
+}
+
 // Output receives what instances print. It must not block for long: a driver
 // drops lines, and says how many, rather than stop reading.
 type Output interface {

@@ -92,6 +92,7 @@ type spares struct {
 type spareEntry struct {
 	in   *instance // nil while it is being made
 	used time.Time
+	soon *time.Timer // until it begins to be made
 }
 
 func newSpares(most int, log *slog.Logger) *spares {
@@ -139,18 +140,17 @@ func (s *spares) fill(key string, after time.Duration, load func(context.Context
 	if s.closed || s.most == 0 {
 		return
 	}
-	s.held[key] = &spareEntry{used: time.Now()}
+	s.making.Add(1)
+	e := &spareEntry{used: time.Now()}
+	e.soon = time.AfterFunc(after, func() {
+		defer s.making.Done()
+		s.make(key, load)
+	})
+	s.held[key] = e
 	s.evict()
-	s.making.Go(func() { s.make(key, after, load) })
 }
 
-func (s *spares) make(key string, after time.Duration, load func(context.Context) (*instance, error)) {
-	if after > 0 {
-		select {
-		case <-time.After(after):
-		case <-s.ctx.Done():
-		}
-	}
+func (s *spares) make(key string, load func(context.Context) (*instance, error)) {
 	in, err := load(s.ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -214,6 +214,9 @@ func (s *spares) close() {
 		if e.in != nil {
 			s.end(e.in)
 			delete(s.held, key)
+		}
+		if e.soon.Stop() {
+			s.making.Done()
 		}
 	}
 	s.mu.Unlock()

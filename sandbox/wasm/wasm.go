@@ -63,7 +63,10 @@ type version struct {
 	more   bool // the bundle holds more than the module
 }
 
-var _ sandbox.Driver = (*Driver)(nil)
+var (
+	_ sandbox.Driver  = (*Driver)(nil)
+	_ sandbox.Stocked = (*Driver)(nil)
+)
 
 // New returns a Driver. It starts nothing before the first Prepare or Start.
 func New(c Config) (*Driver, error) {
@@ -182,10 +185,7 @@ func (d *Driver) Start(ctx context.Context, spec *sandbox.Spec, out sandbox.Outp
 		return nil, err
 	}
 	d.stock.Open()
-	asked := time.Now()
-	if in := d.spares.take(key(spec), spec); in != nil {
-		in.serve(out, time.Since(asked))
-		d.makeSpare(spec, v, settle)
+	if in := d.spare(spec, v, out); in != nil {
 		return in, nil
 	}
 	in, err := d.load(ctx, spec, v)
@@ -195,6 +195,31 @@ func (d *Driver) Start(ctx context.Context, spec *sandbox.Spec, out sandbox.Outp
 	in.serve(out, 0)
 	d.makeSpare(spec, v, settle)
 	return in, nil
+}
+
+// Held returns the version's spare.
+func (d *Driver) Held(spec *sandbox.Spec, out sandbox.Output) sandbox.Instance {
+	d.mu.Lock()
+	v := d.versions[key(spec)]
+	d.mu.Unlock()
+	if v == nil {
+		return nil
+	}
+	if in := d.spare(spec, v, out); in != nil {
+		return in
+	}
+	return nil
+}
+
+// spare hands the version's spare out, and has another made.
+func (d *Driver) spare(spec *sandbox.Spec, v *version, out sandbox.Output) *instance {
+	asked := time.Now()
+	in := d.spares.take(key(spec), spec)
+	if in != nil {
+		in.serve(out, time.Since(asked))
+		d.makeSpare(spec, v, settle)
+	}
+	return in
 }
 
 // makeSpare has a worker of the version loaded beside, where none is.
