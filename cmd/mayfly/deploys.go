@@ -23,8 +23,8 @@ func newDeploysCmd(g *globals) *cobra.Command {
 		Short: "The last changes of an app, the newest first; what differs between two, and back to one",
 		Example: `  mayfly deploys
   mayfly deploys compare                       what the last one changed
-  mayfly deploys compare 06cka1xw 06cka4p2     what differs between two
-  mayfly deploys restore 06cka1xw`,
+  mayfly deploys compare 3fa1c7e2 b04d91aa     what differs between two
+  mayfly deploys restore 3fa1c7e2`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			all, err := g.deploys(cmd.Context())
@@ -46,8 +46,8 @@ func newDeploysCompareCmd(g *globals) *cobra.Command {
 from it: settings, code, environment, triggers, resources. A deploy is named by its
 id or the begin of it, as mayfly deploys lists them; "live" is the last one.`,
 		Example: `  mayfly deploys compare
-  mayfly deploys compare 06cka1xw
-  mayfly deploys compare live 06cka1xw         what mayfly deploys restore 06cka1xw would change`,
+  mayfly deploys compare 3fa1c7e2
+  mayfly deploys compare live 3fa1c7e2         what mayfly deploys restore 3fa1c7e2 would change`,
 		Args: cobra.MaximumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			all, err := g.deploys(cmd.Context())

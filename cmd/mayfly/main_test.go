@@ -70,16 +70,6 @@ func TestWrongUseIsExplained(t *testing.T) {
 	}
 }
 
-func TestConsoleLinkSignsIn(t *testing.T) {
-	out, said, code := typed(t, "console", "--api-url", "http://127.0.0.1:8081/", "--token", "mayfly_a+b")
-	if code != 0 || out != "http://127.0.0.1:8081/#token=mayfly_a%2Bb\n" {
-		t.Errorf("exit %d: %s%s", code, out, said)
-	}
-	if _, said, code := typed(t, "console", "--api-url", "http://127.0.0.1:8081"); code == 0 || !strings.Contains(said, "MAYFLY_TOKEN") {
-		t.Errorf("without a token: exit %d: %s", code, said)
-	}
-}
-
 func TestDeployIsNamed(t *testing.T) {
 	all := []control.Deployment{{ID: "06cka4p2"}, {ID: "06cka1xw"}, {ID: "06cja1xw"}}
 	for name, want := range map[string]string{"live": "06cka4p2", "06cka1xw": "06cka1xw", "06cj": "06cja1xw", "06ck": "", "x": ""} {

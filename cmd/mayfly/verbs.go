@@ -11,7 +11,7 @@ type group struct {
 // verbs is every verb, as help shows them.
 func verbs(g *globals) []group {
 	return []group{
-		{"start", "Start:", []*cobra.Command{newNewCmd(g), newDevCmd(g), newServeCmd(g), newDoctorCmd(g), newSchemaCmd(g)}},
+		{"start", "Start:", []*cobra.Command{newNewCmd(g), newDevCmd(g), newServeCmd(g), newConsoleCmd(g), newDoctorCmd(g), newSchemaCmd(g)}},
 		{"deliver", "Deliver:", []*cobra.Command{newPlanCmd(g), newDeployCmd(g), newDeploysCmd(g), newVersionsCmd(g), newPromoteCmd(g), newRollbackCmd(g)}},
 		{"call", "Call:", []*cobra.Command{newInvokeCmd(g), newReplayCmd(g), newEventCmd(g), newBenchCmd(g)}},
 		{"watch", "Watch:", []*cobra.Command{newLogsCmd(g), newTraceCmd(g), newTopCmd(g), newMetricsCmd(g), newAlertCmd(g), newAuditCmd(g), newCostCmd(g), newSimulateCmd(g)}},
