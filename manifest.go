@@ -19,6 +19,7 @@ type Manifest struct {
 	Webhooks  map[string]*Webhook        `json:"webhooks,omitempty"`  // outgoing: a topic's events, sent to a URL
 	Alerts    map[string]*Alert          `json:"alerts,omitempty"`    // rules over metrics
 	Budget    *Budget                    `json:"budget,omitempty"`    // what the app may spend in a month
+	Quota     Bytes                      `json:"quota,omitempty"`     // of buckets, key-value stores and SQLite databases together; 0: none
 }
 
 // Defaults apply to every function that does not say otherwise.

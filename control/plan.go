@@ -303,7 +303,7 @@ func compare(m *mayfly.Manifest, bundles map[mayfly.FunctionName]artifact.Bundle
 	}
 	p.Resources = compareResources(old, m)
 	if !p.New {
-		p.Settings = fieldChanges(fields(settings{old.Budget}), fields(settings{m.Budget}))
+		p.Settings = fieldChanges(fields(settings{old.Budget, old.Quota}), fields(settings{m.Budget, m.Quota}))
 	}
 	return p
 }
@@ -312,6 +312,7 @@ func compare(m *mayfly.Manifest, bundles map[mayfly.FunctionName]artifact.Bundle
 // by name. Defaults are not: functions show them.
 type settings struct {
 	Budget *mayfly.Budget `json:"budget,omitempty"`
+	Quota  mayfly.Bytes   `json:"quota,omitempty"`
 }
 
 func (p *Plan) function(name mayfly.FunctionName, old *mayfly.Manifest) (FunctionChange, bool) {

@@ -13,6 +13,7 @@ import (
 	"github.com/mayfly-cloud/mayfly/sandbox/process"
 	"github.com/mayfly-cloud/mayfly/sandbox/python"
 	"github.com/mayfly-cloud/mayfly/sandbox/wasm"
+	"github.com/mayfly-cloud/mayfly/service"
 	"github.com/mayfly-cloud/mayfly/service/bucket"
 	"github.com/mayfly-cloud/mayfly/service/kv"
 	"github.com/mayfly-cloud/mayfly/service/sql"
@@ -82,15 +83,16 @@ func (n *Node) catalogue(ctx context.Context) error {
 // makeServices makes the data services, each with the trigger of its changes.
 func (n *Node) makeServices() (err error) {
 	p, c := &n.parts, n.cfg
+	quotas := service.NewQuotas()
 	keys := triggerkv.New(n.enqueue)
 	stores := kv.New(kv.Config{
 		Open: func(ctx context.Context, shard int) (kv.Log, error) {
 			return n.engine.Log(ctx, engine.LogName("KV", shard))
 		},
-		Authz: p.grants, Changed: keys.Deliver, Log: c.Log,
+		Authz: p.grants, Changed: keys.Deliver, Quotas: quotas, Log: c.Log,
 	})
 	objects := triggerbucket.New(n.enqueue)
-	if n.buckets, err = bucket.Open(bucket.Config{Dir: c.path("buckets"), Authz: p.grants, Users: p.grants.ApplyUsers, Secrets: p.secrets, Tracer: n.tracer, Changed: objects.Deliver, Log: c.Log}); err != nil {
+	if n.buckets, err = bucket.Open(bucket.Config{Dir: c.path("buckets"), Authz: p.grants, Users: p.grants.ApplyUsers, Quotas: quotas, Secrets: p.secrets, Tracer: n.tracer, Changed: objects.Deliver, Log: c.Log}); err != nil {
 		return err
 	}
 	n.closing(n.buckets.Close)
@@ -101,7 +103,7 @@ func (n *Node) makeServices() (err error) {
 	})
 	var rows *table.Driver
 	databases := sql.New(sql.Config{
-		Dir: c.path("databases"), Authz: p.grants, Secrets: p.secrets, Buckets: n.copyBucket, Door: n.wireDoor(), Log: c.Log,
+		Dir: c.path("databases"), Authz: p.grants, Secrets: p.secrets, Buckets: n.copyBucket, Quotas: quotas, Door: n.wireDoor(), Log: c.Log,
 		Changed: func(app mayfly.AppName, database string) { rows.Wake(app, database) },
 	})
 	p.databases = databases
@@ -110,7 +112,7 @@ func (n *Node) makeServices() (err error) {
 	n.storage = &storage{buckets: n.buckets, stores: stores, databases: databases}
 	p.runs("sizes of buckets", n.storage.run)
 	rows = table.New(table.Config{Source: databases, Invoker: caller{n.invoker, n.tracer}, Aside: n.enqueue, Log: c.Log})
-	p.services = append(p.services, p.secrets, stores, n.buckets, databases)
+	p.services = append(p.services, quotas, p.secrets, stores, n.buckets, databases)
 	p.triggers = append(p.triggers, keys, objects, rows)
 	p.api = append(p.api, p.secrets, stores, n.buckets, databases, backups{n, databases})
 	return nil

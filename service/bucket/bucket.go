@@ -38,6 +38,7 @@ type Config struct {
 	Authz   service.Authorizer
 	Changed func(ctx context.Context, c service.ObjectChange) error // takes an event for its functions, durably; nil: none listens
 	Users   func([]identity.User) error                             // is told who has which rights by a key, for Authz to know; nil: nobody gets one
+	Quotas  *service.Quotas                                         // of apps; nil: none has one
 	Secrets Secrets                                                 // credentials of buckets on other servers
 	Tracer  Tracer                                                  // of what functions do over S3; nil: none
 	Every   time.Duration                                           // between lifecycle runs; default 1 h
@@ -82,7 +83,7 @@ type spec struct {
 	abort    time.Duration
 	cors     *mayfly.CORS
 	website  *mayfly.Website // nil: none that the manifest declares
-	usage    *usage
+	usage    *usage          // nil: nothing bounds it
 }
 
 // Open makes the folders and the keys where they are missing. It does not serve
@@ -156,9 +157,6 @@ func (d *Driver) Check(m *mayfly.Manifest) error {
 		if full := string(m.App) + "." + name; len(full) > 63 {
 			problems = append(problems, mayfly.Errorf(mayfly.Invalid, op, "%s is longer than the 63 characters that S3 allows for a bucket; shorten the app's or the bucket's name", full))
 		}
-		if b != nil && b.Versioning && b.Quota > 0 {
-			problems = append(problems, mayfly.Errorf(mayfly.Invalid, op, "a bucket with versioning cannot have a quota: old versions are not counted"))
-		}
 		if b != nil {
 			problems = append(problems, checkWebsite(op, b.Website))
 			problems = append(problems, checkExternal(op, b)...)
@@ -192,12 +190,7 @@ func (d *Driver) Apply(ctx context.Context, apps []*mayfly.Manifest) error {
 				return fmt.Errorf("make bucket %s of app %s: %w", name, m.App, err)
 			}
 			key := s.full()
-			if was := old[key]; was != nil && was.usage != nil {
-				s.usage = was.usage
-			} else if s.quota > 0 {
-				_, bytes := measure(s.folder)
-				s.usage = &usage{used: bytes}
-			}
+			d.count(s, old[key])
 			next[key] = s
 		}
 	}

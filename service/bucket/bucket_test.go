@@ -651,6 +651,66 @@ func TestQuota(t *testing.T) {
 	}
 }
 
+// TestQuotaOfAnApp shares one quota between buckets, old versions too.
+func TestQuotaOfAnApp(t *testing.T) {
+	n := start(t, t.TempDir())
+	all := manifests()
+	all[0].Quota = 1000
+	quotas := service.NewQuotas()
+	n.cfg.Quotas = quotas
+	apply := func() {
+		t.Helper()
+		if err := errors.Join(quotas.Apply(t.Context(), all), n.Apply(t.Context(), all)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(t, n.as("", ""), "photos.uploads", "old", strings.Repeat("x", 100)) // before there is a quota
+	apply()
+	c, room := n.as("", ""), func() int64 { r, _ := quotas.Room("photos"); return r }
+	put(t, c, "photos.history", "k", strings.Repeat("x", 300))
+	put(t, c, "photos.history", "k", strings.Repeat("y", 300))
+	if got := room(); got != 300 {
+		t.Errorf("room beside two versions: %d", got)
+	}
+	_, err := c.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("photos.uploads"), Key: aws.String("l"), Body: strings.NewReader(strings.Repeat("x", 301))})
+	if code(err) != "QuotaExceeded" || !strings.Contains(err.Error(), "bucket/history 600B") {
+		t.Errorf("past the app's quota: %v", err)
+	}
+	versions, err := c.ListObjectVersions(t.Context(), &s3.ListObjectVersionsInput{Bucket: aws.String("photos.history")})
+	if err != nil || len(versions.Versions) != 2 {
+		t.Fatalf("versions: %+v %v", versions, err)
+	}
+	remove := func(bucket, key string, version *string) {
+		t.Helper()
+		if _, err := c.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: &bucket, Key: &key, VersionId: version}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remove("photos.history", "k", nil) // a marker frees nothing
+	if got := room(); got != 300 {
+		t.Errorf("room beside a marker: %d", got)
+	}
+	remove("photos.history", "k", versions.Versions[1].VersionId)
+	remove("photos.uploads", "old", nil)
+	if got := room(); got != 700 {
+		t.Errorf("room after deletes: %d", got)
+	}
+	put(t, c, "photos.uploads", "l", strings.Repeat("x", 600))
+	if n.measureAll(n.spec("photos", "history")) != 300 {
+		t.Error("what is counted is not what is there")
+	}
+	n.spec("photos", "uploads").usage.used = 7 // as if it had drifted
+	n.Expire(t.Context(), time.Now())
+	if got := room(); got != 100 {
+		t.Errorf("room when it is counted anew: %d", got)
+	}
+	apply()
+	if got := room(); got != 100 {
+		t.Errorf("room after the next deploy: %d", got)
+	}
+	put(t, n.as("", ""), "other.uploads", "k", strings.Repeat("x", 5000)) // another app has none
+}
+
 func TestLifecycle(t *testing.T) {
 	n := start(t, t.TempDir())
 	admin := n.as("", "")

@@ -56,11 +56,11 @@ func (g *gate) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMulti
 	return out, version, err
 }
 
-// uploadSize is the size of the parts of an upload to a bucket with a quota; 0
+// uploadSize is the size of the parts of an upload to a bucket that counts; 0
 // where it cannot be told, and the upload will then fail by itself.
 func (g *gate) uploadSize(ctx context.Context, in *s3.CompleteMultipartUploadInput) (size int64) {
 	p, err := g.open(g.caller(ctx), *in.Bucket)
-	if err != nil || p.spec == nil || p.spec.quota == 0 {
+	if err != nil || !p.counts() {
 		return 0
 	}
 	most, marker := int32(1000), ""

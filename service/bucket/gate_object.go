@@ -101,12 +101,12 @@ func (g *gate) DeleteObject(ctx context.Context, in *s3.DeleteObjectInput) (out 
 		if err != nil {
 			return err
 		}
-		before := g.d.sizeOf(p, *in.Key)
+		freed := g.d.deleting(ctx, p, in)
 		if out, err = p.files.DeleteObject(ctx, in); err != nil {
 			intent.drop()
 			return err
 		}
-		g.d.free(p, *in.Key, before)
+		freed()
 		m := made{marker: out.DeleteMarker != nil && *out.DeleteMarker && in.VersionId == nil}
 		if out.VersionId != nil {
 			m.version = *out.VersionId

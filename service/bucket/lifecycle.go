@@ -10,8 +10,8 @@ import (
 	"github.com/mayfly-cloud/mayfly"
 )
 
-// Expire deletes objects past their bucket's time and aborts uploads that are
-// too old. Run calls it by itself.
+// Expire deletes objects past their bucket's time, aborts uploads that are too
+// old, and counts anew what counts towards a quota. Run calls it by itself.
 func (d *Driver) Expire(ctx context.Context, now time.Time) {
 	ctx = mayfly.WithCaller(ctx, mayfly.Caller{Kind: mayfly.CallerPlatform})
 	for _, s := range *d.specs.Load() {
@@ -20,6 +20,7 @@ func (d *Driver) Expire(ctx context.Context, now time.Time) {
 			err = d.expireObjects(ctx, s, now.Add(-s.expire))
 		}
 		err = errors.Join(err, d.abortUploads(ctx, s, now.Add(-s.abort)))
+		d.recount(s)
 		if err != nil && ctx.Err() == nil {
 			d.cfg.Log.Warn("the lifecycle of a bucket is not done; it goes on with the next run", "app", s.app, "bucket", s.name, "error", err)
 		}

@@ -169,7 +169,7 @@ func TestAPI(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	d := &Driver{}
-	for name, b := range map[string]*mayfly.Bucket{"ab": nil, "UP": nil, "a.b": nil, "abc-": nil, strings.Repeat("a", 60): nil, "abc": {Versioning: true, Quota: 5}} {
+	for name, b := range map[string]*mayfly.Bucket{"ab": nil, "UP": nil, "a.b": nil, "abc-": nil, strings.Repeat("a", 60): nil} {
 		if err := d.Check(&mayfly.Manifest{App: "photos", Buckets: map[string]*mayfly.Bucket{name: b}}); err == nil {
 			t.Errorf("%q is a bucket", name)
 		}

@@ -117,6 +117,7 @@ func (s *shard) write(group []*txn) (n int) {
 		if err := s.append(ctx, log, record, d.ops); err != nil {
 			return finish(group[:n], err)
 		}
+		s.counted(d.bytes)
 	}
 	return finish(group[:n], nil)
 }
@@ -345,6 +346,9 @@ func (d *decider) value(e *entry, store, key string) ([]byte, error) {
 }
 
 func (d *decider) quota(t *txn, growth int64) error {
+	if err := d.share(t, growth); err != nil {
+		return err
+	}
 	if t.spec.quota <= 0 || growth <= d.bytes[t.store] {
 		return nil
 	}

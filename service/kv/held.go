@@ -1,16 +1,12 @@
 package kv
 
-import (
-	"strings"
-
-	"github.com/mayfly-cloud/mayfly"
-)
+import "github.com/mayfly-cloud/mayfly"
 
 // Held gives what each store of all apps holds: its keys and their values, as
 // quotas count them.
 func (d *Driver) Held(use func(app mayfly.AppName, store string, bytes int64)) {
 	for name, spec := range *d.stores.Load() {
-		app, store, _ := strings.Cut(name, "/")
+		app, store := ofStore(name)
 		m := spec.shard.mem
 		m.mu.RLock()
 		var bytes int64
@@ -18,6 +14,6 @@ func (d *Driver) Held(use func(app mayfly.AppName, store string, bytes int64)) {
 			bytes = data.bytes
 		}
 		m.mu.RUnlock()
-		use(mayfly.AppName(app), store, bytes)
+		use(app, store, bytes)
 	}
 }

@@ -32,6 +32,7 @@ type Config struct {
 	Open    func(ctx context.Context, shard int) (Log, error) // the log of a shard, 0 to Shards-1
 	Authz   service.Authorizer
 	Changed func(ctx context.Context, c service.KVChange) error // takes a change for its functions, durably; nil: none listens
+	Quotas  *service.Quotas                                     // of apps; nil: none has one
 	Memory  mayfly.Bytes                                        // of values kept in memory, of all shards; default 64 MiB
 	Slack   mayfly.Bytes                                        // of a shard's log that is never cleaned; default 8 MiB
 	Log     *slog.Logger                                        // default: discards
@@ -79,7 +80,7 @@ func New(cfg Config) *Driver {
 	for i := range d.shards {
 		open := func(ctx context.Context) (Log, error) { return cfg.Open(ctx, i) }
 		d.shards[i] = newShard(i, open, int64(cfg.Memory)/Shards, int64(cfg.Slack))
-		d.shards[i].changes.wake = d.poke
+		d.shards[i].changes.wake, d.shards[i].quotas = d.poke, cfg.Quotas
 	}
 	d.stores.Store(&map[string]*storeSpec{})
 	return d
@@ -127,6 +128,7 @@ func (d *Driver) Apply(ctx context.Context, apps []*mayfly.Manifest) error {
 		if err := spec.shard.ready(ctx); err != nil {
 			return err
 		}
+		spec.shard.count(spec.name)
 	}
 	d.stores.Store(&next)
 	d.poke()

@@ -284,6 +284,53 @@ func TestQuotaAndLimits(t *testing.T) {
 	}
 }
 
+// TestQuotaOfAnApp fills two stores, which are on two shards, of an app.
+func TestQuotaOfAnApp(t *testing.T) {
+	quotas := service.NewQuotas()
+	a := app("a")
+	a.Quota = 1000
+	all := []*mayfly.Manifest{a, app("b")}
+	if err := quotas.Apply(t.Context(), all); err != nil {
+		t.Fatal(err)
+	}
+	e := openEngine(t, t.TempDir())
+	d := newDriver(t, e, func(c *Config) { c.Quotas = quotas })
+	put(t, d, "s", "k", strings.Repeat("x", 599))
+	if room, _ := quotas.Room("a"); room != 400 {
+		t.Errorf("room: %d", room)
+	}
+	grow := func(app mayfly.AppName, size int) error {
+		_, err := d.Commit(t.Context(), app, "heard", []Op{{Kind: Put, Key: "k", Value: make([]byte, size)}})
+		return err
+	}
+	if err := grow("a", 400); mayfly.CodeOf(err) != mayfly.Quota || !strings.Contains(err.Error(), "kv/s 600B") {
+		t.Errorf("beyond the app's quota: %v", err)
+	}
+	if err := grow("a", 399); err != nil {
+		t.Errorf("up to the app's quota: %v", err)
+	}
+	if err := grow("a", 300); err != nil {
+		t.Errorf("less than before: %v", err)
+	}
+	if err := grow("b", 5000); err != nil {
+		t.Errorf("an app without one: %v", err)
+	}
+	if _, err := d.Commit(t.Context(), "a", "s", []Op{{Kind: Delete, Key: "k"}}); err != nil {
+		t.Fatal(err)
+	}
+	if room, _ := quotas.Room("a"); room != 699 {
+		t.Errorf("room after a delete: %d", room)
+	}
+	again := service.NewQuotas()
+	if err := again.Apply(t.Context(), all); err != nil {
+		t.Fatal(err)
+	}
+	newDriver(t, e, func(c *Config) { c.Quotas = again })
+	if room, _ := again.Room("a"); room != 699 {
+		t.Errorf("room after a restart: %d", room)
+	}
+}
+
 // TestAgainstAMap does random things to the service and to a map, with values
 // that memory cannot hold all, a log that is cleaned often, and restarts.
 func TestAgainstAMap(t *testing.T) {

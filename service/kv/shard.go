@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/service"
 )
 
 // Log is where a shard's records are. The engine's logs are Logs.
@@ -32,6 +33,7 @@ type shard struct {
 	mem     *memory
 	watch   watchers
 	changes changeQueue
+	quotas  *service.Quotas // of apps; nil: none has one
 
 	openMu sync.Mutex
 	log    atomic.Pointer[openLog]

@@ -186,8 +186,11 @@ func (d *Driver) ensure(ctx context.Context, app mayfly.AppName, name string, sp
 	if err != nil {
 		return nil, err
 	}
-	db.app, db.name, db.wait = app, name, d.cfg.Wait
-	db.setTimeout(timeout)
+	db.app, db.name, db.wait, db.share.quotas = app, name, d.cfg.Wait, d.cfg.Quotas
+	if err := db.limit(ctx, spec.Quota, timeout); err != nil {
+		db.close()
+		return nil, err
+	}
 	if d.cfg.Changed != nil {
 		db.changed = func() { d.cfg.Changed(app, name) }
 	}
@@ -250,8 +253,8 @@ func (d *database) limit(ctx context.Context, quota mayfly.Bytes, timeout time.D
 	}
 	defer d.give(c)
 	d.setTimeout(timeout)
-	_, err = c.own(ctx, fmt.Sprintf("PRAGMA max_page_count(%d)", pages(quota)))
-	return err
+	d.share.own = pages(quota)
+	return d.bound(ctx, c)
 }
 
 // listened is which changes of which tables of a database functions listen to.

@@ -46,9 +46,10 @@ type Column struct {
 // goroutine at a time.
 type connection struct {
 	driver.Conn
-	read     bool // may not write
-	internal bool // the platform's own statements run: all is allowed
-	unbound  bool // foreign keys are off, for one transaction
+	read     bool         // may not write
+	internal bool         // the platform's own statements run: all is allowed
+	unbound  bool         // foreign keys are off, for one transaction
+	full     func() error // why the file may not grow, where that is not its own quota; nil: it is
 
 	// What the authorizer and the hooks saw since the last statement began.
 	wrote, ddl bool
@@ -329,7 +330,7 @@ func (c *connection) problem(ctx context.Context, err error) error {
 	}
 	switch e.Code() & 0xff {
 	case lib.SQLITE_FULL:
-		return mayfly.Errorf(mayfly.Quota, "run statement", "the database has reached its quota; delete rows or raise the quota in the manifest: %w", err)
+		return c.noRoom(err)
 	case lib.SQLITE_BUSY, lib.SQLITE_LOCKED:
 		return mayfly.Errorf(mayfly.Throttled, "run statement", "the database is busy: %w", err)
 	case lib.SQLITE_CONSTRAINT:

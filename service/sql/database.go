@@ -39,6 +39,7 @@ type database struct {
 	closed  bool          // guarded by mu
 	mu      sync.Mutex
 	stats   stats
+	share   share
 }
 
 type stats struct {
@@ -98,6 +99,7 @@ func openDatabase(ctx context.Context, file string, quota mayfly.Bytes) (*databa
 	if err != nil {
 		return nil, err
 	}
+	d.share.own, d.share.most = pages(quota), pages(quota)
 	d.opened = append(d.opened, w)
 	d.writer <- w
 	for range readers {
@@ -143,6 +145,12 @@ func (d *database) take(ctx context.Context, write bool) (*connection, error) {
 			return nil, err
 		}
 	}
+	if write {
+		if err := d.bound(ctx, c); err != nil {
+			d.writer <- c
+			return nil, err
+		}
+	}
 	return c, nil
 }
 
@@ -171,9 +179,10 @@ func (d *database) give(c *connection) {
 	}
 	if c.read {
 		d.readers <- c
-	} else {
-		d.writer <- c
+		return
 	}
+	d.count(c)
+	d.writer <- c
 }
 
 // reads are the verbs that are tried on a reader first.

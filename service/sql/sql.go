@@ -21,6 +21,7 @@ type Config struct {
 	Secrets Secrets                                        // of PostgreSQL's DSNs; nil: there is no PostgreSQL
 	Changed func(app mayfly.AppName, database string)      // changes may be there for those who listen; may be nil
 	Buckets func(app mayfly.AppName, bucket string) Bucket // for copies in buckets; nil: there are none
+	Quotas  *service.Quotas                                // of apps; nil: none has one
 	Wait    time.Duration                                  // for a connection; default 10 s
 	Idle    time.Duration                                  // of a transaction between two requests; default 10 s
 	Longest time.Duration                                  // a transaction may last; default 60 s

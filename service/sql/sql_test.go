@@ -677,3 +677,48 @@ func checkReadOnly(t *testing.T, url string, more ...string) {
 		t.Errorf("write: %d %v", status, out)
 	}
 }
+
+// TestQuotaOfAnApp grows a database beside something else of the app.
+func TestQuotaOfAnApp(t *testing.T) {
+	quotas := service.NewQuotas()
+	m := &mayfly.Manifest{App: "a", Quota: 256 * mayfly.KiB, KV: map[string]*mayfly.KV{"k": nil}, Databases: map[string]*mayfly.Database{"main": {}}}
+	if err := quotas.Apply(t.Context(), []*mayfly.Manifest{m}); err != nil {
+		t.Fatal(err)
+	}
+	d := open(t, m, func(c *Config) { c.Quotas = quotas })
+	db := d.database("a", "main")
+	run := func(text string) error {
+		_, err := db.once(t.Context(), &Statement{SQL: text}, true)
+		return err
+	}
+	if err := run("create table t (b)"); err != nil {
+		t.Fatal(err)
+	}
+	free := func() int64 { room, _ := quotas.Room("a"); return room }
+	before := free()
+	if err := run("insert into t values (zeroblob(65536))"); err != nil || before-free() < 65536 {
+		t.Errorf("an insert takes %d of the room: %v", before-free(), err)
+	}
+	quotas.Set("a", service.KindKV, "k", 150<<10)
+	err := run("insert into t values (zeroblob(65536))")
+	if mayfly.CodeOf(err) != mayfly.Quota || !strings.Contains(err.Error(), "kv/k 150KiB") {
+		t.Errorf("beyond the app's quota: %v", err)
+	}
+	if err := run("delete from t"); err != nil {
+		t.Errorf("a delete in a full app: %v", err)
+	}
+	if err := run("insert into t values (zeroblob(32768))"); err != nil {
+		t.Errorf("into what the delete left: %v", err)
+	}
+	quotas.Set("a", service.KindKV, "k", 0)
+	if err := run("insert into t values (zeroblob(65536))"); err != nil {
+		t.Errorf("when there is room again: %v", err)
+	}
+	m.Quota = 0
+	if err := errors.Join(quotas.Apply(t.Context(), []*mayfly.Manifest{m}), d.Apply(t.Context(), []*mayfly.Manifest{m})); err != nil {
+		t.Fatal(err)
+	}
+	if err := run("insert into t values (zeroblob(1048576))"); err != nil {
+		t.Errorf("without a quota: %v", err)
+	}
+}
