@@ -175,10 +175,14 @@ func (n *Node) makeAlerts() (err error) {
 // same id are one.
 func (n *Node) enqueue(ctx context.Context, b *trigger.Binding, id string, event []byte) error {
 	kind, _ := b.Trigger.Kind()
+	hops := mayfly.HopsFrom(ctx)
 	_, err := n.parts.calls.Enqueue(ctx, &async.Request{
 		App: b.App, Function: b.Function, Event: event, Trigger: kind, Dedup: id, Attempts: b.Trigger.Attempts,
-		Caller: mayfly.Caller{Kind: mayfly.CallerPlatform}, Trace: mayfly.TraceFrom(ctx),
+		Caller: mayfly.Caller{Kind: mayfly.CallerPlatform}, Trace: mayfly.TraceFrom(ctx), Hops: hops,
 	})
+	if hops > mayfly.MaxHops && mayfly.CodeOf(err) == mayfly.Invalid {
+		return nil // it is a dead letter: whoever tells of a change goes on to the next
+	}
 	return err
 }
 

@@ -56,6 +56,7 @@ func (t *tracer) services(who mayfly.Caller, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		said, _ := mayfly.ParseTrace(r.Header.Get("Traceparent"), r.Header.Get("X-Amzn-Trace-Id"))
 		c, ok := t.cause(who, said)
+		r = r.WithContext(mayfly.WithHops(r.Context(), c.passed(r)+1))
 		verb, resource := operation(r)
 		if !ok || resource == "" {
 			next.ServeHTTP(w, r)
@@ -76,6 +77,15 @@ func (t *tracer) services(who mayfly.Caller, next http.Handler) http.Handler {
 		}
 		t.sink.Span(span)
 	})
+}
+
+// passed is how many functions the cause of a request went through before the one
+// that makes it: what it says, else what is known of its call.
+func (c cause) passed(r *http.Request) int {
+	if said, err := strconv.Atoi(r.Header.Get(trigger.HopsHeader)); err == nil && said >= 0 {
+		return said
+	}
+	return c.hops
 }
 
 // cause is the call for which code makes a request: the trace that it says,

@@ -54,5 +54,6 @@ type RowChange struct {
 	Event    string // insert, update or delete
 	Time     time.Time
 	Trace    mayfly.Trace // of what caused it; the zero Trace where it is not known
+	Hops     int          // functions that the cause went through
 	Old, New []byte
 }

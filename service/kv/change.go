@@ -116,7 +116,7 @@ func (s *shard) deliverThese(ctx context.Context, seqs []uint64, sink func(conte
 				return nil
 			}
 			cause, _ := mayfly.ParseTrace(op.cause, "") // none begins a trace
-			if err := sink(mayfly.WithTrace(ctx, cause), s.change(op)); err != nil {
+			if err := sink(mayfly.WithHops(mayfly.WithTrace(ctx, cause), op.hops), s.change(op)); err != nil {
 				return err
 			}
 			delivered = op.revision

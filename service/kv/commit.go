@@ -15,6 +15,7 @@ type txn struct {
 	spec    *storeSpec
 	ops     []Op
 	cause   string                  // the traceparent of the write; "" where none is known
+	hops    int                     // functions that the cause went through
 	cursor  uint64                  // a delivered revision to note, instead of ops
 	expired []*entry                // entries whose time is up, instead of ops
 	listens func(store string) bool // of expired
@@ -244,7 +245,7 @@ func (d *decider) decide(t *txn) ([]operation, error) {
 		revision++
 		op.store, op.key, op.revision, op.changed = t.store, o.Key, revision, t.spec.listened
 		if op.changed {
-			op.cause = t.cause
+			op.cause, op.hops = t.cause, t.hops
 			if err := d.before(op, alive); err != nil {
 				return nil, err
 			}

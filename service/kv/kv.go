@@ -270,7 +270,7 @@ func (d *Driver) Commit(ctx context.Context, app mayfly.AppName, store string, o
 	if err := checkOps(ops); err != nil {
 		return nil, err
 	}
-	t := &txn{store: spec.name, spec: spec, ops: ops}
+	t := &txn{store: spec.name, spec: spec, ops: ops, hops: mayfly.HopsFrom(ctx)}
 	if trace := mayfly.TraceFrom(ctx); trace.ID != "" {
 		t.cause = trace.Header()
 	}

@@ -387,6 +387,7 @@ func TestChangesHaveBeforeAndAfter(t *testing.T) {
 	var mu sync.Mutex
 	var got []service.KVChange
 	var causes []mayfly.Trace
+	var hops []int
 	broken := true
 	d := newDriver(t, e, func(c *Config) {
 		c.Changed = func(ctx context.Context, change service.KVChange) error {
@@ -396,6 +397,7 @@ func TestChangesHaveBeforeAndAfter(t *testing.T) {
 				return errors.New("not now")
 			}
 			got, causes = append(got, change), append(causes, mayfly.TraceFrom(ctx))
+			hops = append(hops, mayfly.HopsFrom(ctx))
 			return nil
 		}
 	})
@@ -408,7 +410,7 @@ func TestChangesHaveBeforeAndAfter(t *testing.T) {
 	put(t, d, "heard", "k", "two")
 	put(t, d, "s", "k", "unheard")
 	cause := mayfly.NewTrace()
-	if _, err := d.Commit(mayfly.WithTrace(t.Context(), cause), "a", "heard", []Op{{Kind: Delete, Key: "k"}}); err != nil {
+	if _, err := d.Commit(mayfly.WithHops(mayfly.WithTrace(t.Context(), cause), 3), "a", "heard", []Op{{Kind: Delete, Key: "k"}}); err != nil {
 		t.Fatal(err)
 	}
 	mu.Lock()
@@ -425,6 +427,9 @@ func TestChangesHaveBeforeAndAfter(t *testing.T) {
 		if c := got[i]; c.Event+" "+text(c.Old)+" "+text(c.Value) != want || c.Key != "k" || c.Time.IsZero() {
 			t.Errorf("change %d: %+v", i, c)
 		}
+	}
+	if hops[2] != 3 || hops[1] != 0 {
+		t.Errorf("the changes went through %v functions", hops)
 	}
 	if got := causes[2]; got.ID != cause.ID || got.Span != cause.Span || causes[1].ID != "" {
 		t.Errorf("the deletion goes on in %+v, not in %+v; the put before, which had no cause, in %+v", got, cause, causes[1])
@@ -570,7 +575,7 @@ func TestKeyList(t *testing.T) {
 func FuzzDecodeRecord(f *testing.F) {
 	record := beginRecord(time.UnixMilli(5))
 	for _, op := range []operation{
-		{kind: opPut, changed: true, revision: 7, expires: 9, store: "a/s", key: "k", mime: "m", value: []byte("v"), old: []byte("o"), oldMIME: "n", oldRev: 3, cause: "00-1-2-01"},
+		{kind: opPut, changed: true, revision: 7, expires: 9, store: "a/s", key: "k", mime: "m", value: []byte("v"), old: []byte("o"), oldMIME: "n", oldRev: 3, cause: "00-1-2-01", hops: 4},
 		{kind: opDelete, revision: 8, store: "a/s", key: "k"}, {kind: opCursor, revision: 6},
 	} {
 		record = appendOp(record, &op)

@@ -31,6 +31,7 @@ type operation struct {
 	oldMIME  string
 	oldRev   uint64    // 0: there was none
 	cause    string    // of a change: the traceparent of the write; "" where none is known
+	hops     int       // of a change: functions that the cause went through
 	time     time.Time // of the record; when it was committed
 }
 
@@ -38,6 +39,7 @@ type operation struct {
 const (
 	flagChanged = 0x80
 	flagCaused  = 0x40 // a change that has a cause
+	flagHops    = 0x20 // a change whose cause went through functions
 )
 
 // recordVersion begins every record.
@@ -53,6 +55,9 @@ func appendOp(b []byte, op *operation) []byte {
 		flags |= flagChanged
 		if op.cause != "" {
 			flags |= flagCaused
+		}
+		if op.hops > 0 {
+			flags |= flagHops
 		}
 	}
 	b = append(b, flags)
@@ -73,6 +78,9 @@ func appendOp(b []byte, op *operation) []byte {
 		b = appendText(b, op.old)
 		if op.cause != "" {
 			b = appendText(b, op.cause)
+		}
+		if op.hops > 0 {
+			b = binary.AppendUvarint(b, uint64(op.hops))
 		}
 	}
 	return b
@@ -119,8 +127,8 @@ type reader struct {
 func (r *reader) operation() (op operation) {
 	flags := r.b[0]
 	r.b = r.b[1:]
-	op.kind, op.changed = opKind(flags&^(flagChanged|flagCaused)), flags&flagChanged != 0
-	if op.kind < opPut || op.kind > opCursor || flags&flagCaused != 0 && !op.changed {
+	op.kind, op.changed = opKind(flags&^(flagChanged|flagCaused|flagHops)), flags&flagChanged != 0
+	if op.kind < opPut || op.kind > opCursor || flags&(flagCaused|flagHops) != 0 && !op.changed {
 		r.failed = true
 		return op
 	}
@@ -138,6 +146,9 @@ func (r *reader) operation() (op operation) {
 		op.oldMIME, op.old = string(r.bytes()), r.bytes()
 		if flags&flagCaused != 0 {
 			op.cause = string(r.bytes())
+		}
+		if flags&flagHops != 0 {
+			op.hops = int(r.number())
 		}
 	}
 	return op

@@ -23,6 +23,7 @@ type causes struct {
 type causedWrite struct {
 	upTo  int64
 	trace mayfly.Trace
+	hops  int // functions that the cause went through
 }
 
 // begin forgets what is known: changes up to a position are nobody's.
@@ -34,7 +35,7 @@ func (k *causes) begin(after int64) {
 
 // note says that the changes up to a position, from that of the write before,
 // are one write's.
-func (k *causes) note(upTo int64, trace mayfly.Trace) {
+func (k *causes) note(upTo int64, trace mayfly.Trace, hops int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if n := len(k.writes); upTo <= k.after || n > 0 && upTo <= k.writes[n-1].upTo {
@@ -44,26 +45,26 @@ func (k *causes) note(upTo int64, trace mayfly.Trace) {
 		k.after = k.writes[0].upTo
 		k.writes = slices.Delete(k.writes, 0, 1)
 	}
-	k.writes = append(k.writes, causedWrite{upTo, trace})
+	k.writes = append(k.writes, causedWrite{upTo, trace, hops})
 }
 
-// of is the trace of the write that made a change; the zero Trace where it is
-// not known.
-func (k *causes) of(position int64) mayfly.Trace {
+// of is the trace of the write that made a change, and its hops; the zero Trace
+// where it is not known.
+func (k *causes) of(position int64) (mayfly.Trace, int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	i, _ := slices.BinarySearchFunc(k.writes, position, func(w causedWrite, at int64) int { return int(w.upTo - at) })
 	if position <= k.after || i == len(k.writes) {
-		return mayfly.Trace{}
+		return mayfly.Trace{}, 0
 	}
-	return k.writes[i].trace
+	return k.writes[i].trace, k.writes[i].hops
 }
 
 // caused notes who wrote, before those who listen are told. The writer is held:
 // what the log has since the last write is this one's.
 func (d *database) caused(ctx context.Context, c *connection) {
 	if upTo, err := c.lastChange(context.WithoutCancel(ctx)); err == nil { // else the next write takes its place
-		d.causes.note(upTo, mayfly.TraceFrom(ctx))
+		d.causes.note(upTo, mayfly.TraceFrom(ctx), mayfly.HopsFrom(ctx))
 	}
 }
 

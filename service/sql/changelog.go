@@ -228,9 +228,10 @@ func (d *database) changes(ctx context.Context, table string, wanted []string, a
 			if len(out) == limit {
 				return out, upTo, nil
 			}
+			trace, hops := d.causes.of(row[0].(int64))
 			out = append(out, service.RowChange{
 				Position: row[0].(int64), App: d.app, Database: d.name, Table: table, Event: event,
-				Time: time.UnixMilli(row[1].(int64)).UTC(), Trace: d.causes.of(row[0].(int64)), Old: jsonOf(row[3]), New: jsonOf(row[4]),
+				Time: time.UnixMilli(row[1].(int64)).UTC(), Trace: trace, Hops: hops, Old: jsonOf(row[3]), New: jsonOf(row[4]),
 			})
 		}
 		upTo = row[0].(int64)

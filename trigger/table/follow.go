@@ -94,10 +94,14 @@ func (f *follower) deliver(ctx context.Context, changes []service.RowChange) (do
 	id := fmt.Sprintf("table-%s-%d-%d", f.b.Key(), changes[0].Position, changes[len(changes)-1].Position)
 	backoff := f.d.cfg.Backoff
 	cause, others := causesOf(changes)
+	hops := 0
+	for i := range changes {
+		hops = max(hops, changes[i].Hops)
+	}
 	for attempt := 1; ; {
 		done, err := f.call(ctx, &trigger.Call{
 			App: f.b.App, Function: f.b.Function, Event: event, Trigger: mayfly.TriggerTable, Route: f.b.Trigger.Table,
-			Attempt: attempt, Trace: cause.Child(), Caller: mayfly.Caller{Kind: mayfly.CallerPlatform},
+			Attempt: attempt, Trace: cause.Child(), Caller: mayfly.Caller{Kind: mayfly.CallerPlatform}, Hops: hops,
 			Source: "table/" + f.b.Trigger.Table, Sent: changes[0].Time, Causes: others,
 		}, id, changes)
 		if done > 0 {
@@ -109,7 +113,7 @@ func (f *follower) deliver(ctx context.Context, changes []service.RowChange) (do
 		}
 		if verdict == trigger.Reject || attempt > attempts {
 			f.d.cfg.Log.Warn("a batch of changes failed too often and is set aside", "binding", f.b.String(), "changes", len(changes), "error", err)
-			if err = f.d.cfg.Aside(ctx, &f.b, id, event); err == nil {
+			if err = f.d.cfg.Aside(mayfly.WithHops(ctx, hops), &f.b, id, event); err == nil {
 				return len(changes), nil
 			}
 			attempt = attempts
