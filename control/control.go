@@ -5,6 +5,8 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,8 +50,9 @@ type Resource interface {
 	Kind() string
 	Check(m *mayfly.Manifest) error
 	// Apply makes what all apps declare exist. It is called before a deploy
-	// starts its versions, with what the app has and is going to have, and where
-	// that fails again with what it has.
+	// starts its versions, with what the app has and is going to have, where that
+	// fails again with what it has, and at each Publish. It is not called by two
+	// at once.
 	Apply(ctx context.Context, apps []*mayfly.Manifest) error
 }
 
@@ -111,10 +114,12 @@ type Control struct {
 	// writing by what removes them.
 	deploying sync.RWMutex
 
+	applying sync.Mutex // held while resources are told
+
 	mu      sync.Mutex
-	apps    map[mayfly.AppName]*sync.Mutex      // one change of an app at a time; guarded by mu
-	pending map[mayfly.AppName]*mayfly.Manifest // of deploys under way; guarded by mu
-	used    map[string]int                      // by "APP.FUNCTION", the highest version number given out; guarded by mu
+	apps    map[mayfly.AppName]*sync.Mutex // one change of an app at a time; guarded by mu
+	pending map[mayfly.AppName]*pending    // changes under way; guarded by mu
+	used    map[string]int                 // by "APP.FUNCTION", the highest version number given out; guarded by mu
 
 	remembered *images // for lenient deploys
 
@@ -123,6 +128,12 @@ type Control struct {
 	publishing  sync.Mutex
 	subscribers []*subscriber // guarded by publishing
 	changed     chan struct{} // state has changed since Run last looked
+}
+
+// pending is what an app is going to have.
+type pending struct {
+	manifest *mayfly.Manifest
+	applied  bool // resources have it
 }
 
 // Subscriber is told of every new state, one at a time. It is told again of the
@@ -137,9 +148,10 @@ type subscriber struct {
 
 // New reads the state from the index and follows it until Close.
 func New(cfg Config) (*Control, error) {
-	c := &Control{cfg: cfg.withDefaults(), apps: map[mayfly.AppName]*sync.Mutex{}, used: map[string]int{}, pending: map[mayfly.AppName]*mayfly.Manifest{}, changed: make(chan struct{}, 1)}
+	c := &Control{cfg: cfg.withDefaults(), apps: map[mayfly.AppName]*sync.Mutex{}, used: map[string]int{}, pending: map[mayfly.AppName]*pending{}, changed: make(chan struct{}, 1)}
 	c.remembered = &images{from: cfg.Images, known: map[string]string{}}
 	c.state.Store(&State{apps: map[mayfly.AppName]*App{}})
+	c.Subscribe("resources", func(ctx context.Context, _ *State) error { return c.applyResources(ctx, "") })
 	c.stop = c.cfg.Index.Watch(appsPrefix, func(ch engine.Change) { c.reload(ch.Key) })
 	var broken error
 	for e := range c.cfg.Index.List(appsPrefix) {
@@ -220,10 +232,10 @@ func (c *Control) Version(app mayfly.AppName, fn mayfly.FunctionName, qualifier 
 // here, else the live one; nil where there is neither.
 func (c *Control) Manifest(app mayfly.AppName) *mayfly.Manifest {
 	c.mu.Lock()
-	m := c.pending[app]
+	p := c.pending[app]
 	c.mu.Unlock()
-	if m != nil {
-		return m
+	if p != nil {
+		return p.manifest
 	}
 	if a, err := c.State().App(app); err == nil {
 		return a.Manifest
@@ -235,12 +247,62 @@ func (c *Control) Manifest(app mayfly.AppName) *mayfly.Manifest {
 func (c *Control) pend(m *mayfly.Manifest) (done func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.pending[m.App] = m
+	p := &pending{manifest: m}
+	c.pending[m.App] = p
 	return func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		delete(c.pending, m.App)
+		if c.pending[m.App] == p {
+			delete(c.pending, m.App)
+		}
 	}
+}
+
+// applyResources makes what all apps have, and what those are going to have whose
+// changes are under way, so that no change takes away what another one made. A
+// change of app, "" for none, has its resources made here.
+func (c *Control) applyResources(ctx context.Context, app mayfly.AppName) error {
+	c.applying.Lock()
+	defer c.applying.Unlock()
+	apps := c.declared(app)
+	var failed []error
+	for _, r := range c.cfg.Resources {
+		if err := r.Apply(ctx, apps); err != nil {
+			failed = append(failed, mayfly.Errorf(mayfly.CodeOf(err), r.Kind(), "%w", err))
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p := c.pending[app]; p != nil && failed == nil {
+		p.applied = true
+	}
+	return together(failed)
+}
+
+// declared is what resources have to hold. Of changes under way those are in it
+// that resources have already, and that of app.
+func (c *Control) declared(app mayfly.AppName) []*mayfly.Manifest {
+	next := map[mayfly.AppName]*mayfly.Manifest{}
+	c.mu.Lock()
+	for name, p := range c.pending {
+		if p.applied || name == app {
+			next[name] = p.manifest
+		}
+	}
+	c.mu.Unlock()
+	var all []*mayfly.Manifest
+	for _, a := range c.State().Apps() {
+		m := a.Manifest
+		if want := next[a.Name]; want != nil {
+			m = transition(a, want)
+			delete(next, a.Name)
+		}
+		all = append(all, m)
+	}
+	for _, name := range slices.Sorted(maps.Keys(next)) {
+		all = append(all, next[name])
+	}
+	return all
 }
 
 // lock is held during a change of an app, and keeps the collector out.

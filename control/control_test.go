@@ -151,6 +151,19 @@ func (n *node) open(store *artifact.Store) {
 	n.Control = c
 }
 
+// another is the Control of another node, with resources of its own.
+func (n *node) another() *Control {
+	n.t.Helper()
+	cfg := n.cfg
+	cfg.Resources = []Resource{&resource{}}
+	c, err := New(cfg)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
 func (n *node) write(name, text string) {
 	n.t.Helper()
 	if err := writeText(n.dir, name, text); err != nil {
@@ -332,11 +345,7 @@ func TestSubscribersAndRun(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- n.Run(ctx) }()
-	other, err := New(n.cfg) // another node deploys
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer other.Close()
+	other := n.another()
 	n.write("cart/app.py", "cart = 5")
 	if _, err := other.Deploy(t.Context(), Local(n.dir), Options{Canary: 5}); err != nil {
 		t.Fatal(err)

@@ -67,10 +67,12 @@ func (c *Control) Deploy(ctx context.Context, src *Source, o Options) (*Result, 
 	if d.plan.Empty() {
 		return &Result{Plan: d.plan, Warnings: d.plan.Warnings}, nil
 	}
-	defer c.pend(d.plan.manifest)()
+	d.done = c.pend(d.plan.manifest)
+	defer d.done()
 	if err := d.run(ctx); err != nil {
 		return nil, deployError(app, err)
 	}
+	d.done()
 	d.report.say(Progress{Stage: StageSwitched})
 	switched := time.Now()
 	warnings := append(d.plan.Warnings, c.publishNow(ctx)...)
@@ -110,6 +112,7 @@ type deploy struct {
 	id, by  string
 	plan    *Plan
 	made    []*mayfly.Version // new versions, whose records are written
+	done    func()            // the plan's manifest is that of starts no more
 	applied bool              // resources may be those of the transition
 	phases  []any             // names and durations, for the log
 	record  Deployment
@@ -185,22 +188,7 @@ func (c *Control) nextNumber(base *App, app mayfly.AppName, fn mayfly.FunctionNa
 // a moment the app has what either declares.
 func (d *deploy) applyResources(ctx context.Context) error {
 	d.applied = true
-	apps := []*mayfly.Manifest{transition(d.plan.base, d.plan.manifest)}
-	for _, m := range d.c.State().Manifests() {
-		if m.App != d.plan.App {
-			apps = append(apps, m)
-		}
-	}
-	return d.c.applyResources(ctx, apps)
-}
-
-func (c *Control) applyResources(ctx context.Context, apps []*mayfly.Manifest) error {
-	for _, r := range c.cfg.Resources {
-		if err := r.Apply(ctx, apps); err != nil {
-			return mayfly.Errorf(mayfly.CodeOf(err), r.Kind(), "%w", err)
-		}
-	}
-	return nil
+	return d.c.applyResources(ctx, d.plan.App)
 }
 
 // transition is what an app has between two manifests: the resources of both,
@@ -312,7 +300,8 @@ func (d *deploy) abandon(ctx context.Context) {
 	if !d.applied {
 		return
 	}
-	if err := d.c.applyResources(ctx, d.c.State().Manifests()); err != nil {
+	d.done()
+	if err := d.c.applyResources(ctx, ""); err != nil {
 		d.c.cfg.Log.Error("resources of an app whose deploy failed could not be set back", "app", d.plan.App, "error", err)
 	}
 }

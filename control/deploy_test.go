@@ -214,13 +214,7 @@ func (l *lost) Put(ctx context.Context, key string, value []byte, rev uint64) (u
 func TestConcurrentDeploysOfOneApp(t *testing.T) {
 	n := newNode(t)
 	n.shop()
-	cfg := n.cfg
-	cfg.Resources = []Resource{&resource{}}
-	other, err := New(cfg) // another node
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer other.Close()
+	other := n.another()
 	var wg sync.WaitGroup
 	for i, c := range []*Control{n.Control, other, n.Control, other} {
 		wg.Add(1)
@@ -397,5 +391,35 @@ func TestManifestProblemsKeepTheirPlace(t *testing.T) {
 	ps := manifest.ProblemsOf(err)
 	if len(ps) != 1 || ps[0].Line != 2 {
 		t.Errorf("problems %v", ps)
+	}
+}
+
+// TestDeploysOfTwoApps lets one app be deployed while another one's versions
+// start: what the other one declares anew stays.
+func TestDeploysOfTwoApps(t *testing.T) {
+	n := newNode(t)
+	n.shop()
+	other := t.TempDir()
+	err := errors.Join(
+		writeText(other, "mayfly.yaml", "app: stall\nfunctions: {f: {runtime: python, source: ., handler: app.handler}}\nbuckets: {fresh: {}}\n"),
+		writeText(other, "app.py", "stall = 1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.warmer.before = func(v *mayfly.Version) error {
+		if v.App != "stall" {
+			return nil
+		}
+		n.deploy(Options{})
+		if len(n.resource.applied) != 2 || n.resource.applied[1].Buckets["fresh"] == nil {
+			t.Errorf("while stall starts: %+v", n.resource.applied)
+		}
+		return errors.New("no")
+	}
+	if _, err := n.Deploy(t.Context(), Local(other), Options{}); err == nil {
+		t.Fatal("the deploy succeeds")
+	}
+	if len(n.resource.applied) != 1 || n.resource.applied[0].App != "shop" {
+		t.Errorf("after it failed: %+v", n.resource.applied)
 	}
 }

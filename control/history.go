@@ -259,7 +259,6 @@ func (c *Control) restore(ctx context.Context, a *App, s *Snapshot, record *Depl
 		a.Live[fn] = mayfly.Alias{Name: mayfly.AliasLive, Version: run.Version, Previous: was.Version}
 		record.Versions[fn] = run.Version
 	}
-	old := *a
 	a.Manifest = s.Manifest
 	for fn := range a.Live {
 		if a.Manifest.Functions[fn] == nil {
@@ -267,14 +266,9 @@ func (c *Control) restore(ctx context.Context, a *App, s *Snapshot, record *Depl
 			delete(a.Kept, fn)
 		}
 	}
-	apps := []*mayfly.Manifest{transition(&old, a.Manifest)}
-	for _, m := range c.State().Manifests() {
-		if m.App != a.Name {
-			apps = append(apps, m)
-		}
-	}
-	defer c.pend(a.Manifest)()
-	err := c.applyResources(ctx, apps)
+	done := c.pend(a.Manifest)
+	defer done()
+	err := c.applyResources(ctx, a.Name)
 	for fn, n := range record.Versions {
 		if err == nil {
 			err = c.startAgain(ctx, a, fn, n)
@@ -283,7 +277,8 @@ func (c *Control) restore(ctx context.Context, a *App, s *Snapshot, record *Depl
 	if err == nil {
 		return nil
 	}
-	if undo := c.applyResources(context.WithoutCancel(ctx), c.State().Manifests()); undo != nil {
+	done()
+	if undo := c.applyResources(context.WithoutCancel(ctx), ""); undo != nil {
 		c.cfg.Log.Error("resources of an app that was not restored could not be set back", "app", a.Name, "error", undo)
 	}
 	return err

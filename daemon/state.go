@@ -11,19 +11,9 @@ import (
 )
 
 // subscribe brings each new state into force, in the order that a call meets
-// the parts backwards: what may be done, what there is, who calls, the edge,
-// and only then what is no longer needed.
+// the parts backwards: after the resources, which are control's own, who calls, the
+// edge, and only then what is no longer needed.
 func (n *Node) subscribe() {
-	n.control.Subscribe("grants", func(_ context.Context, s *control.State) error {
-		return n.parts.grants.Apply(s.Manifests())
-	})
-	n.control.Subscribe("services", func(ctx context.Context, s *control.State) error {
-		var errs []error
-		for _, svc := range n.parts.services {
-			errs = append(errs, svc.Apply(ctx, s.Manifests()))
-		}
-		return errors.Join(errs...)
-	})
 	n.control.Subscribe("triggers", func(ctx context.Context, s *control.State) error {
 		all := bindings(s)
 		var errs []error
