@@ -55,7 +55,7 @@ var words = map[string][]string{
 	"Function.require_isolation": {"any", "full"},
 	"Defaults.require_isolation": {"any", "full"},
 	"Trigger.auth":               {"none", "token"},
-	"Trigger.events":             {"created", "removed", "insert", "update", "delete", "put"},
+	"Trigger.events":             {"created", "removed", "insert", "update", "delete", "truncate", "put"},
 	"Trigger.missed":             {"skip", "once", "all"},
 	"Trigger.verify":             {"standard", "github", "stripe", "slack", "hmac"},
 	"Topic.compatibility":        {"none", "backward", "forward", "full"},

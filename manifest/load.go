@@ -220,17 +220,29 @@ func syntaxProblem(err error) Problem {
 	if strings.Contains(text, "',' or '}'") {
 		text += "; between { and }, a value that has braces itself, such as a route, needs quotes"
 	}
+	if strings.Contains(text, "'\t'") {
+		text += "; indent by spaces, not by tabs"
+	}
 	return Problem{Line: at.line, Column: at.column, Message: text}
 }
 
 // Place gives problems that have a path their file, line and column: the
-// value's, else that of the nearest value around it.
+// value's, else that of the nearest value around it. A message that begins with
+// a key below the path is about that key's value.
 func (doc *Document) Place(problems Problems) Problems {
 	for i := range problems {
 		p := &problems[i]
 		p.File = doc.File
 		if p.Line > 0 {
 			continue
+		}
+		word, rest, _ := strings.Cut(p.Message, " ")
+		key, colon := strings.CutSuffix(word, ":")
+		if _, ok := doc.places[p.Path+"."+key]; ok {
+			p.Path += "." + key
+			if colon {
+				p.Message = rest
+			}
 		}
 		for path := p.Path; ; path = parentPath(path) {
 			if at, ok := doc.places[path]; ok {

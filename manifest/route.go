@@ -106,8 +106,25 @@ func badRoute(pattern string) string {
 			return fmt.Sprintf("%s is a path of the platform; choose another", r)
 		}
 	}
+	if better := otherStyle(path); better != path {
+		return fmt.Sprintf("%q is not a route as Mayfly has them; write %s", pattern, strings.TrimSpace(method+" "+better))
+	}
 	if err := register(http.NewServeMux(), pattern); err != nil {
 		return fmt.Sprintf("%q is not a route: %s", pattern, parsing.ReplaceAllString(err.Error(), ""))
 	}
 	return ""
+}
+
+var (
+	colonParameter = regexp.MustCompile(`/:(\w+)`)
+	plusParameter  = regexp.MustCompile(`\{(\w+)\+\}$`)
+	starRest       = regexp.MustCompile(`/\*$`)
+)
+
+// otherStyle is a path with the parameters of web frameworks and API Gateway
+// (/a/:id, /a/{proxy+}, /a/*) as Go's ServeMux has them.
+func otherStyle(path string) string {
+	path = colonParameter.ReplaceAllString(path, "/{$1}")
+	path = plusParameter.ReplaceAllString(path, "{$1...}")
+	return starRest.ReplaceAllString(path, "/{rest...}")
 }

@@ -75,7 +75,11 @@ func (v *validation) defaults() {
 
 func (v *validation) memory(path string, b mayfly.Bytes) {
 	if b != 0 && (b < mayfly.MinMemory || b > mayfly.MaxMemory) {
-		v.add(path, "%s is outside what a function may have: %s to %s", b, mayfly.MinMemory, mayfly.MaxMemory)
+		unit := ""
+		if b < mayfly.MiB && b >= mayfly.MinMemory/mayfly.MiB && b <= mayfly.MaxMemory/mayfly.MiB {
+			unit = fmt.Sprintf("; %dMiB?", b)
+		}
+		v.add(path, "%s is outside what a function may have: %s to %s%s", b, mayfly.MinMemory, mayfly.MaxMemory, unit)
 	}
 }
 
@@ -194,6 +198,7 @@ func (v *validation) runtime(at string, fn *mayfly.Function) {
 var (
 	pythonHandler = regexp.MustCompile(`^[A-Za-z_][\w/-]*(\.[A-Za-z_][\w/-]*)*[.:][A-Za-z_]\w*$`)
 	nodeHandler   = regexp.MustCompile(`^[\w./@-]+$`)
+	nodeFile      = regexp.MustCompile(`^([\w./@-]+)\.(?:[cm]?[jt]s)\.(\w+)$`)
 )
 
 // badHandler says what is wrong with a handler; see docs/functions.md for their forms.
@@ -207,6 +212,9 @@ func badHandler(r mayfly.Runtime, h string) string {
 			return needs(h, "module.function such as app.handler, or module:app for a WSGI or ASGI app")
 		}
 	case mayfly.Node:
+		if m := nodeFile.FindStringSubmatch(h); m != nil {
+			return fmt.Sprintf("%q names the file with its ending; write %s.%s", h, m[1], m[2])
+		}
 		if !nodeHandler.MatchString(h) || strings.HasPrefix(h, "/") || strings.Contains(h, "..") {
 			return needs(h, "file.export such as index.handler, or a file alone for a default export with fetch")
 		}
