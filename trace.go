@@ -2,8 +2,8 @@ package mayfly
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/hex"
-	"fmt"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -32,25 +32,35 @@ func (t Trace) Child() Trace {
 }
 
 // Header is t as a traceparent header (W3C Trace Context, version 00).
-func (t Trace) Header() string {
-	flags := "00"
+func (t Trace) Header() string { return string(t.AppendHeader(make([]byte, 0, 64))) }
+
+// AppendHeader appends what Header returns.
+func (t Trace) AppendHeader(b []byte) []byte {
+	b = append(append(b, "00-"...), t.ID...)
+	b = append(append(b, '-'), t.Span...)
+	return append(b, "-00-01"[t.flag()*3:][:3]...)
+}
+
+func (t Trace) flag() int {
 	if t.Sampled {
-		flags = "01"
+		return 1
 	}
-	return "00-" + t.ID + "-" + t.Span + "-" + flags
+	return 0
 }
 
 // XRay is t as an X-Amzn-Trace-Id header, the form that Lambda gives functions
 // in _X_AMZN_TRACE_ID.
-func (t Trace) XRay() string {
+func (t Trace) XRay() string { return string(t.AppendXRay(make([]byte, 0, 80))) }
+
+// AppendXRay appends what XRay returns.
+func (t Trace) AppendXRay(b []byte) []byte {
 	if len(t.ID) != 32 {
-		return ""
+		return b
 	}
-	sampled := 0
-	if t.Sampled {
-		sampled = 1
-	}
-	return fmt.Sprintf("Root=1-%s-%s;Parent=%s;Sampled=%d", t.ID[:8], t.ID[8:], t.Span, sampled)
+	b = append(append(b, "Root=1-"...), t.ID[:8]...)
+	b = append(append(b, '-'), t.ID[8:]...)
+	b = append(append(b, ";Parent="...), t.Span...)
+	return append(append(b, ";Sampled="...), byte('0'+t.flag()))
 }
 
 // ParseTrace reads a traceparent header, else an X-Amzn-Trace-Id header, and
@@ -114,23 +124,30 @@ func isHex(s string) bool {
 // hexID is n random bytes in hex. Ids are not secrets: math/rand's ChaCha8 is
 // seeded by the system and needs no call into the kernel.
 func hexID(n int) string {
-	var b [16]byte
-	for i := 0; i < n; i += 8 {
-		v := rand.Uint64()
-		for j := range 8 {
-			b[i+j] = byte(v >> (8 * j))
-		}
-	}
-	return hex.EncodeToString(b[:n])
+	var digits [32]byte
+	b := random()
+	return string(hex.AppendEncode(digits[:0], b[:n]))
+}
+
+func random() (b [16]byte) {
+	binary.LittleEndian.PutUint64(b[:], rand.Uint64())
+	binary.LittleEndian.PutUint64(b[8:], rand.Uint64())
+	return b
 }
 
 // NewID is a random identifier in the form of a UUID version 4, which is what
 // handlers expect of a request id.
 func NewID() string {
-	b, _ := hex.DecodeString(hexID(16))
+	b := random()
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	h := hex.EncodeToString(b)
-	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+	var id [36]byte
+	hex.Encode(id[:8], b[:4])
+	hex.Encode(id[9:13], b[4:6])
+	hex.Encode(id[14:18], b[6:8])
+	hex.Encode(id[19:23], b[8:10])
+	hex.Encode(id[24:], b[10:])
+	id[8], id[13], id[18], id[23] = '-', '-', '-', '-'
+	return string(id[:])
 }
 
 type traceKey struct{}

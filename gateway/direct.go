@@ -41,7 +41,7 @@ func (g *Gateway) direct(w http.ResponseWriter, r *http.Request) {
 	}
 	req := &invoke.Request{
 		ID: mayfly.NewID(), App: mayfly.AppName(r.PathValue("app")), Function: mayfly.FunctionName(r.PathValue("function")),
-		Qualifier: r.URL.Query().Get("qualifier"), Event: event, Trigger: mayfly.TriggerDirect, Trace: traceOf(r), Caller: who,
+		Qualifier: r.URL.Query().Get("qualifier"), Event: event, Trigger: mayfly.TriggerDirect, Trace: traceOf(w, r), Caller: who,
 	}
 	w.Header().Set(RequestIDHeader, req.ID)
 	if async := r.URL.Query().Get("async"); async != "" && async != "0" && async != "false" {

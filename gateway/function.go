@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/mayfly-cloud/mayfly"
@@ -20,10 +19,10 @@ func (g *Gateway) function(app mayfly.AppName, route Route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		req := &invoke.Request{
 			ID: mayfly.NewID(), App: app, Function: route.Function, Trigger: mayfly.TriggerHTTP,
-			Route: route.Pattern, Trace: traceOf(r), HTTP: true,
+			Route: route.Pattern, Trace: traceOf(w, r), HTTP: true,
 			Caller: mayfly.Caller{Kind: mayfly.CallerAnonymous},
 		}
-		w.Header().Set(RequestIDHeader, req.ID)
+		w.Header()[RequestIDHeader] = []string{req.ID}
 		if route.Auth == "token" {
 			who, err := g.authenticate(r)
 			if err != nil {
@@ -74,23 +73,22 @@ func (g *Gateway) describe(h http.Header, inv *mayfly.Invocation) {
 	if !g.cfg.Dev || inv == nil {
 		return
 	}
-	h.Set("X-Mayfly-Version", strconv.Itoa(inv.Version))
+	h["X-Mayfly-Version"] = []string{strconv.Itoa(inv.Version)}
 	if inv.Cold {
 		h.Set("X-Mayfly-Cold", "true")
 	}
 	if len(inv.Phases) == 0 {
 		return
 	}
-	var b strings.Builder
+	b := make([]byte, 0, 128)
 	for i, p := range inv.Phases {
 		if i > 0 {
-			b.WriteString(", ")
+			b = append(b, ", "...)
 		}
-		b.WriteString(string(p.Name))
-		b.WriteString(";dur=")
-		b.WriteString(strconv.FormatFloat(float64(p.Duration)/float64(time.Millisecond), 'f', 3, 64))
+		b = append(append(b, p.Name...), ";dur="...)
+		b = strconv.AppendFloat(b, float64(p.Duration)/float64(time.Millisecond), 'f', 3, 64)
 	}
-	h.Set("Server-Timing", b.String())
+	h["Server-Timing"] = []string{string(b)}
 }
 
 // readBody reads a request's body up to limit. A client that stalls is cut off.

@@ -147,8 +147,12 @@ func clientIP(r *http.Request) string {
 	return host
 }
 
-// traceOf is the caller's position in its trace, or a new trace.
-func traceOf(r *http.Request) mayfly.Trace {
+// traceOf is the span of the request, where it has one; else its caller's
+// position in its trace, or a new trace.
+func traceOf(w http.ResponseWriter, r *http.Request) mayfly.Trace {
+	if reply, ok := w.(*answered); ok {
+		return reply.trace
+	}
 	if t, ok := mayfly.ParseTrace(r.Header.Get("Traceparent"), r.Header.Get("X-Amzn-Trace-Id")); ok {
 		return t
 	}

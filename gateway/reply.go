@@ -48,7 +48,7 @@ func (s *shaped) write(w http.ResponseWriter, r *http.Request) {
 		h[name] = values
 	}
 	if r.Method != http.MethodHead || h.Get("Content-Length") == "" {
-		h.Set("Content-Length", strconv.Itoa(len(s.body)))
+		h["Content-Length"] = []string{strconv.Itoa(len(s.body))}
 	}
 	if !bodyAllowed(s.status) {
 		h.Del("Content-Length")
@@ -68,22 +68,34 @@ func shape(h http.Header, payload []byte) (int, []byte, error) {
 	if len(payload) == 0 || payload[0] != '{' || !bytes.Contains(payload, []byte(`"statusCode"`)) {
 		return inferred(h, payload)
 	}
-	var out response
-	if err := json.Unmarshal(payload, &out); err != nil {
-		return 0, nil, malformed("%v", err)
+	status, body, ok := plain(h, payload)
+	if !ok {
+		var out response
+		if err := json.Unmarshal(payload, &out); err != nil {
+			return 0, nil, malformed("%v", err)
+		}
+		if out.StatusCode == nil {
+			return inferred(h, payload)
+		}
+		var err error
+		if status, body, err = general(h, &out); err != nil {
+			return status, nil, err
+		}
 	}
-	if out.StatusCode == nil {
-		return inferred(h, payload)
+	if h.Get("Content-Type") == "" && len(body) > 0 {
+		h.Set("Content-Type", "application/json")
 	}
+	return status, body, nil
+}
+
+// general fills h of a response of any form.
+func general(h http.Header, out *response) (int, []byte, error) {
 	status, err := strconv.Atoi(text(out.StatusCode))
 	if err != nil || status < 200 || status > 999 {
 		return 0, nil, malformed("statusCode is %s; it must be a number from 200 to 599", out.StatusCode)
 	}
-	fillHeader(h, &out)
-	body, err := bodyOf(&out)
-	if h.Get("Content-Type") == "" && len(body) > 0 {
-		h.Set("Content-Type", "application/json")
-	}
+	fillHeader(h, out)
+	body, err := bodyOf(out)
 	return status, body, err
 }
 
@@ -114,8 +126,13 @@ func fillHeader(h http.Header, out *response) {
 	for _, c := range out.Cookies {
 		h.Add("Set-Cookie", c)
 	}
-	h.Del("Transfer-Encoding")
-	h.Del("Connection")
+	dropHop(h)
+}
+
+// dropHop drops the headers that belong to a connection.
+func dropHop(h http.Header) {
+	delete(h, "Transfer-Encoding")
+	delete(h, "Connection")
 }
 
 func bodyOf(out *response) ([]byte, error) {
@@ -167,8 +184,7 @@ func (g *Gateway) writeStream(w http.ResponseWriter, r *http.Request, res *invok
 			status = m.Status
 		}
 	}
-	h.Del("Transfer-Encoding")
-	h.Del("Connection")
+	dropHop(h)
 	res.Invocation.Status = status
 	b, whole := res.Whole()
 	if h.Get("Content-Type") == "" && bodyAllowed(status) && !(whole && len(b) == 0) && status/100 != 3 {

@@ -21,6 +21,7 @@ func (g *Gateway) traced(app mayfly.AppName, fn mayfly.FunctionName, route strin
 	if g.cfg.Spans == nil {
 		return next
 	}
+	path := pathOf(route)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		trace, remote := mayfly.ParseTrace(r.Header.Get("Traceparent"), r.Header.Get("X-Amzn-Trace-Id"))
 		if remote {
@@ -28,23 +29,23 @@ func (g *Gateway) traced(app mayfly.AppName, fn mayfly.FunctionName, route strin
 		} else {
 			trace = mayfly.NewTrace()
 		}
-		r.Header.Set("Traceparent", trace.Header())
-		reply := &answered{ResponseWriter: w}
+		r.Header["Traceparent"] = []string{trace.Header()}
+		reply := &answered{ResponseWriter: w, trace: trace}
 		start := time.Now()
 		defer func() { // also where the reply breaks off, which is a panic
-			g.cfg.Spans.Span(requestSpan(r, trace, start, cmp.Or(app, mayfly.AppName(r.PathValue("app"))), cmp.Or(fn, mayfly.FunctionName(r.PathValue("function"))), route, reply))
+			g.cfg.Spans.Span(requestSpan(r, start, cmp.Or(app, mayfly.AppName(r.PathValue("app"))), cmp.Or(fn, mayfly.FunctionName(r.PathValue("function"))), path, reply))
 		}()
 		next.ServeHTTP(reply, r)
 	})
 }
 
-func requestSpan(r *http.Request, trace mayfly.Trace, start time.Time, app mayfly.AppName, fn mayfly.FunctionName, route string, reply *answered) mayfly.Span {
+func requestSpan(r *http.Request, start time.Time, app mayfly.AppName, fn mayfly.FunctionName, path string, reply *answered) mayfly.Span {
 	status := cmp.Or(reply.status, http.StatusOK)
 	s := mayfly.Span{
-		Trace: trace, Name: r.Method + " " + pathOf(route), Kind: mayfly.SpanServer, Start: start, End: time.Now(),
+		Trace: reply.trace, Name: r.Method + " " + path, Kind: mayfly.SpanServer, Start: start, End: time.Now(),
 		App: app, Function: fn, Invocation: reply.Header().Get(RequestIDHeader),
 		Attributes: map[string]string{
-			"http.request.method": r.Method, "http.route": pathOf(route), "url.path": r.URL.Path,
+			"http.request.method": r.Method, "http.route": path, "url.path": r.URL.Path,
 			"http.response.status_code": strconv.Itoa(status), "client.address": clientIP(r), "mayfly.part": "gateway",
 		},
 	}
@@ -54,9 +55,10 @@ func requestSpan(r *http.Request, trace mayfly.Trace, start time.Time, app mayfl
 	return s
 }
 
-// answered notes the status of a reply.
+// answered notes the status of a reply, for the span of its request.
 type answered struct {
 	http.ResponseWriter
+	trace  mayfly.Trace
 	status int
 }
 

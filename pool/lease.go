@@ -39,7 +39,7 @@ func (l *Lease) CPU(total time.Duration) time.Duration { return max(total-l.befo
 func (l *Lease) Phases() []mayfly.Phase {
 	queue := mayfly.Phase{Name: mayfly.PhaseQueue, Duration: l.Waited}
 	if !l.Cold {
-		return []mayfly.Phase{queue}
+		return append(make([]mayfly.Phase, 0, 2), queue) // the call's comes as well
 	}
 	start := l.instance.Info().Phases
 	waited := make([]mayfly.Phase, 0, len(start)+2) // the call's comes as well

@@ -73,14 +73,23 @@ type Pool struct {
 	processors processors
 
 	mu     sync.RWMutex
-	groups map[string]*group // by Version.Ref; guarded by mu
-	closed bool              // guarded by mu
+	groups map[ref]*group // guarded by mu
+	closed bool           // guarded by mu
 }
+
+// ref is what Version.Ref names, without a string to be made for each call.
+type ref struct {
+	app      mayfly.AppName
+	function mayfly.FunctionName
+	number   int
+}
+
+func refOf(v *mayfly.Version) ref { return ref{v.App, v.Function, v.Number} }
 
 // New makes a Pool that starts nothing.
 func New(cfg Config) *Pool {
 	cfg = cfg.withDefaults()
-	return &Pool{cfg: cfg, starts: make(chan struct{}, cfg.Parallel), market: schedule.NewMarket(0), groups: map[string]*group{}}
+	return &Pool{cfg: cfg, starts: make(chan struct{}, cfg.Parallel), market: schedule.NewMarket(0), groups: map[ref]*group{}}
 }
 
 // Prepare readies a version for starts, as at deploy.
@@ -138,9 +147,9 @@ func (p *Pool) Warm(ctx context.Context, v *mayfly.Version) error {
 // Keep sets the versions that may be called from now on. Groups of others drain:
 // their idle instances stop now, busy ones when their calls end.
 func (p *Pool) Keep(versions []*mayfly.Version) {
-	keep := make(map[string]*mayfly.Version, len(versions))
+	keep := make(map[ref]*mayfly.Version, len(versions))
 	for _, v := range versions {
-		keep[v.Ref()] = v
+		keep[refOf(v)] = v
 	}
 	p.mu.RLock()
 	groups := make([]*group, 0, len(p.groups))
@@ -149,7 +158,7 @@ func (p *Pool) Keep(versions []*mayfly.Version) {
 	}
 	p.mu.RUnlock()
 	for _, g := range groups {
-		g.retire(keep[g.version.Ref()] == nil)
+		g.retire(keep[refOf(g.version)] == nil)
 	}
 	for _, v := range versions {
 		if v.Spec.Concurrency.Warm > 0 {
@@ -161,7 +170,7 @@ func (p *Pool) Keep(versions []*mayfly.Version) {
 }
 
 func (p *Pool) group(v *mayfly.Version) (*group, error) {
-	ref := v.Ref()
+	ref := refOf(v)
 	p.mu.RLock()
 	g, closed := p.groups[ref], p.closed
 	p.mu.RUnlock()
@@ -225,8 +234,8 @@ func (p *Pool) sweep(now time.Time) {
 // drop forgets a retired group without instances.
 func (p *Pool) drop(g *group) {
 	p.mu.Lock()
-	if p.groups[g.version.Ref()] == g {
-		delete(p.groups, g.version.Ref())
+	if p.groups[refOf(g.version)] == g {
+		delete(p.groups, refOf(g.version))
 	}
 	p.mu.Unlock()
 	g.forget()
