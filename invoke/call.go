@@ -11,7 +11,8 @@ import (
 	"github.com/mayfly-cloud/mayfly/sandbox"
 )
 
-// call is one admitted call on its way to its record.
+// call is one admitted call on its way to its record, and what is made for it in
+// one piece. The record outlives it.
 type call struct {
 	invoker *Invoker
 	version *mayfly.Version
@@ -22,6 +23,9 @@ type call struct {
 	cancel  context.CancelFunc
 	over    bool // recorded
 	pid     int  // of the instance, while the Watcher knows the call
+
+	sent  sandbox.Call
+	reply Result
 }
 
 // watch tells the Watcher that the call has its instance; unwatch, that it gives
@@ -44,7 +48,8 @@ func (c *call) result() *Result {
 	if c == nil {
 		return nil
 	}
-	return &Result{Invocation: c.record}
+	c.reply.Invocation = c.record
+	return &c.reply
 }
 
 // fail ends the call with what went wrong and returns that as the caller's

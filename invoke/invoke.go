@@ -176,10 +176,11 @@ func (c *call) run(ctx context.Context, req *Request) (*sandbox.Reply, error) {
 	c.began = time.Now()
 	deadline := c.began.Add(c.version.Spec.Timeout.D())
 	ctx, c.cancel = context.WithDeadline(context.WithoutCancel(ctx), deadline)
-	reply, err := c.lease.Instance().Call(ctx, &sandbox.Call{
+	c.sent = sandbox.Call{
 		ID: c.record.ID, Trace: c.record.Trace, Deadline: deadline, Attempt: c.record.Attempt, Trigger: req.Trigger,
-		ARN: c.invoker.arn(c.version, req.Qualifier), Event: req.Event, HTTP: req.HTTP,
-	})
+		ARN: c.invoker.arn(c.version, req.Qualifier), Event: req.Event, HTTP: req.HTTP, Hops: req.Hops,
+	}
+	reply, err := c.lease.Instance().Call(ctx, &c.sent)
 	if err == nil {
 		return reply, nil
 	}

@@ -242,6 +242,24 @@ func TestThrottledCallsAreRecorded(t *testing.T) {
 	running.Wait()
 }
 
+func TestCodeLearnsOfItsCall(t *testing.T) {
+	var got sandbox.Call
+	i, _, _ := newInvoker(t, func(_ context.Context, c *sandbox.Call) (*sandbox.Reply, error) {
+		got = *c
+		return &sandbox.Reply{Payload: []byte("1")}, nil
+	})
+	req := request()
+	req.Qualifier, req.Attempt, req.Hops, req.Trigger = "beta", 3, 2, mayfly.TriggerQueue
+	res, err := i.Invoke(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.ID != res.Invocation.ID || got.Trace != res.Invocation.Trace || got.Attempt != 3 || got.Hops != 2 || got.Trigger != mayfly.TriggerQueue ||
+		got.ARN != "arn:aws:lambda:local:000000000000:function:a-f:beta" || string(got.Event) != string(req.Event) || time.Until(got.Deadline) > time.Minute {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestStreamsEndTheirCall(t *testing.T) {
 	for _, c := range []struct {
 		name    string

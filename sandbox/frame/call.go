@@ -98,12 +98,14 @@ func (c *Conn) Load(ctx context.Context, load any) (json.RawMessage, error) {
 // Call runs the handler once. ctx bounds a streamed body as well as the wait
 // for its head.
 func (c *Conn) Call(ctx context.Context, call *sandbox.Call) (*sandbox.Reply, error) {
-	w := &waiter{call: call.ID, trace: call.Trace, answer: make(chan Frame, 1)}
+	w := waiters.Get().(*waiter)
+	w.call, w.trace = call.ID, call.Trace
 	id, err := c.register(w)
 	if err != nil {
 		return nil, err
 	}
-	f := Frame{ID: id, Kind: Call, Head: fields(call), Body: call.Event}
+	var room [512]byte
+	f := Frame{ID: id, Kind: Call, Head: appendFields(room[:0], call), Body: call.Event}
 	if call.HTTP {
 		f.Flags = HTTP
 	}
@@ -117,6 +119,10 @@ func (c *Conn) Call(ctx context.Context, call *sandbox.Call) (*sandbox.Reply, er
 			c.cancel(id)
 		}
 		return nil, err
+	}
+	if f.Kind != Head { // its answer was all that there is, and it is no longer among the calls
+		w.call, w.trace = "", mayfly.Trace{}
+		waiters.Put(w)
 	}
 	return c.reply(ctx, &f, w)
 }
@@ -169,12 +175,12 @@ func field(b []byte, s string) []byte {
 	return append(append(b, s...), '\n')
 }
 
-// fields is the head of a Call: request id, X-Ray trace header, deadline in
-// milliseconds since 1970 (0: none), ARN, trigger, attempt, traceparent, hops.
-func fields(call *sandbox.Call) []byte {
-	b := make([]byte, 0, 384)
+// appendFields appends the head of a Call: request id, X-Ray trace header,
+// deadline in milliseconds since 1970 (0: none), ARN, trigger, attempt,
+// traceparent, hops.
+func appendFields(b []byte, call *sandbox.Call) []byte {
 	b = field(b, call.ID)
-	b = field(b, call.Trace.XRay())
+	b = append(call.Trace.AppendXRay(b), '\n')
 	b = strconv.AppendInt(b, deadline(call.Deadline), 10)
 	b = append(b, '\n')
 	b = field(b, call.ARN)
@@ -182,7 +188,7 @@ func fields(call *sandbox.Call) []byte {
 	b = strconv.AppendInt(b, int64(call.Attempt), 10)
 	b = append(b, '\n')
 	if call.Trace.ID != "" {
-		b = append(b, call.Trace.Header()...)
+		b = call.Trace.AppendHeader(b)
 	}
 	b = append(b, '\n')
 	return strconv.AppendInt(b, int64(call.Hops), 10)

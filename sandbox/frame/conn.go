@@ -73,6 +73,9 @@ type waiter struct {
 	stream *stream    // guarded by Conn.mu; set at Head
 }
 
+// waiters are used again where nobody else can know of them any more.
+var waiters = sync.Pool{New: func() any { return &waiter{answer: make(chan Frame, 1)} }}
+
 // Pair makes a socketpair: the daemon's Conn, and the worker's end, which the
 // caller closes once the worker has it. log may be called until Serve returns.
 func Pair(log func(LogFrame)) (*Conn, *os.File, error) {

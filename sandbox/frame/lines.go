@@ -78,7 +78,9 @@ func (l *Lines) Say(level, format string, args ...any) {
 func (l *Lines) Flush() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.report(time.Now())
+	if l.dropped > 0 {
+		l.report(time.Now())
+	}
 }
 
 // End passes on what has no line's end yet, and flushes.

@@ -26,6 +26,16 @@ type writer struct {
 	busy    bool   // guarded by mu; somebody sends and will look at pending again
 	err     error  // guarded by mu
 	wg      sync.WaitGroup
+
+	once once // of the sender that is busy
+}
+
+// once is one system call and what came of it.
+type once struct {
+	write func(fd uintptr) bool // makes it; kept, so that it is not made for each frame
+	out   []byte
+	n     int
+	err   error
 }
 
 func newWriter(nc *net.UnixConn) (*writer, error) {
@@ -33,7 +43,9 @@ func newWriter(nc *net.UnixConn) (*writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &writer{nc: nc, raw: raw}, nil
+	w := &writer{nc: nc, raw: raw}
+	w.once.write = w.once.try
+	return w, nil
 }
 
 // send queues f and sends what it can without blocking.
@@ -80,22 +92,28 @@ func (w *writer) put(b []byte) {
 }
 
 // try writes once without waiting. It returns how much the socket took.
-func (w *writer) try(b []byte) (n int, err error) {
-	raw := w.raw.Write(func(fd uintptr) bool {
-		for {
-			n, err = syscall.Write(int(fd), b) // which does not wait: the net package has it so
-			if err != syscall.EINTR {
-				return true
-			}
+func (w *writer) try(b []byte) (int, error) {
+	o := &w.once
+	o.out = b
+	closed := w.raw.Write(o.write)
+	n, err := o.n, o.err
+	o.out, o.n, o.err = nil, 0, nil
+	switch err {
+	case nil:
+		return n, closed
+	case syscall.EAGAIN:
+		return 0, closed
+	}
+	return 0, os.NewSyscallError("write", err)
+}
+
+func (o *once) try(fd uintptr) bool {
+	for {
+		o.n, o.err = syscall.Write(int(fd), o.out) // which does not wait: the net package has it so
+		if o.err != syscall.EINTR {
+			return true
 		}
-	})
-	if err == syscall.EAGAIN {
-		n, err = 0, nil
 	}
-	if err != nil {
-		return 0, os.NewSyscallError("write", err)
-	}
-	return n, raw
 }
 
 // drain sends the rest of out, and then all that came meanwhile.
