@@ -184,5 +184,5 @@ var (
 	// ErrStopped is why an instance that was told to stop takes no more calls.
 	ErrStopped = errors.New("instance stopped")
 	// ErrOutOfMemory is why an instance that passed its memory limit ended.
-	ErrOutOfMemory = &mayfly.FunctionError{Type: mayfly.ErrorTypeOutOfMemory, Message: "the function used more than its memory limit"}
+	ErrOutOfMemory = &mayfly.FunctionError{Type: mayfly.ErrorTypeOutOfMemory, Message: "the function used more than its memory limit; raise its memory: in mayfly.yaml where it needs more"}
 )

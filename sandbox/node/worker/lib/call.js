@@ -1,7 +1,8 @@
 'use strict';
 const { AsyncLocalStorage } = require('async_hooks');
+const { EventEmitter } = require('events');
 const { Context, setTrace } = require('./context');
-const { describe, readable, Failure } = require('./errors');
+const { describe, readable, frames, Failure } = require('./errors');
 const { Sender, ResponseStream } = require('./stream');
 const { RESULT, ERROR, CANCEL, WINDOW, LAST, MAX_BODY } = require('./wire');
 
@@ -48,15 +49,16 @@ class Calls {
       else this.now(answer);
     };
     const context = this.context(id, head, callback);
+    const { handler } = this;
     let result;
     try {
-      result = this.handler(JSON.parse(event), context, callback);
+      result = handler(JSON.parse(event), context, callback);
     } catch (e) {
       return this.fail(id, e);
     }
     if (typeof result?.then === 'function') {
       result.then((v) => this.done(id, v), (e) => this.fail(id, e));
-    } else if (result !== undefined && this.handler.length < 3) {
+    } else if (result !== undefined && handler.length < 3 && !isBusy(result)) {
       this.done(id, result);
     } else if (this.active.has(id) && this.waiting === null && this.out.storage === null) {
       this.whenEmpty(() => this.done(id, null)); // as Lambda: an empty event loop ends a call without a callback
@@ -90,9 +92,10 @@ class Calls {
     const out = new ResponseStream(sender);
     out.on('error', (e) => this.fail(id, e));
     out.on('finish', () => this.finish(id));
+    const { handler } = this;
     let result;
     try {
-      result = this.handler(JSON.parse(event), out, context);
+      result = handler(JSON.parse(event), out, context);
     } catch (e) {
       return this.fail(id, e);
     }
@@ -152,11 +155,20 @@ class Calls {
 
   /** Every call fails, and the process ends: nobody knows in what state an exception that nobody caught left it. */
   crash(e, type) {
-    const f = type ? new Failure(type, e instanceof Error ? `${e.name}: ${e.message}` : String(e), e?.stack?.split('\n')) : e;
+    const f = type ? new Failure(type, e instanceof Error ? `${e.name}: ${e.message}` : String(e), e instanceof Error ? frames(e) : []) : e;
     if (this.active.size === 0) this.out.error(readable(f));
     for (const id of [...this.active.keys()]) this.fail(id, f, LAST);
     process.exit(1);
   }
+}
+
+/**
+ * Whether what a handler returned is no result but something at work, such as the timer of
+ * (event, context) => setTimeout(context.succeed, 10): the answer comes by the context.
+ */
+function isBusy(v) {
+  if (v === null || typeof v !== 'object') return false;
+  return v instanceof EventEmitter || Object.values(v).some((x) => typeof x === 'function' || typeof x?.then === 'function');
 }
 
 module.exports = { Calls };

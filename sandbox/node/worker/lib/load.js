@@ -109,7 +109,7 @@ function shaped(exported, names, handler) {
     }
   } else {
     found = member(exported, names) ?? member(exported?.default, names);
-    if (typeof found?.fetch === 'function' && typeof found !== 'function') return { handler: found, shape: 'fetch' };
+    if (typeof found?.fetch === 'function') return { handler: found, shape: 'fetch' };
     if (typeof found !== 'function') throw new Failure('Runtime.HandlerNotFound', `${handler} is undefined or not exported`, []);
   }
   return { handler: found, shape: found[STREAMING] === 'response' ? 'stream' : 'lambda' };
