@@ -166,7 +166,7 @@ type Trigger struct {
 
 	CORS       *CORS           `json:"cors,omitempty"`            // http: who may call from a browser
 	Auth       string          `json:"auth,omitempty"`            // http: "none" (default) or "token"
-	Events     []string        `json:"events,omitempty"`          // bucket: created, removed; table: insert, update, delete; kv: put, delete
+	Events     []string        `json:"events,omitempty"`          // bucket: created, removed; table: insert, update, delete, truncate; kv: put, delete
 	Prefix     string          `json:"prefix,omitempty"`          // bucket, kv: only keys that begin so
 	Suffix     string          `json:"suffix,omitempty"`          // bucket: only keys that end so
 	Batch      int             `json:"batch,omitempty"`           // queue, topic, stream, table, kafka, amqp: most events in one call; default 1 (table, kafka 100)

@@ -51,7 +51,7 @@ var qualifiers = map[string][]string{
 // triggerEvents are the words that `events` takes, by kind.
 var triggerEvents = map[mayfly.TriggerKind][]string{
 	mayfly.TriggerBucket: {"created", "removed"},
-	mayfly.TriggerTable:  {"insert", "update", "delete"},
+	mayfly.TriggerTable:  {"insert", "update", "delete", "truncate"},
 	mayfly.TriggerKV:     {"put", "delete"},
 }
 

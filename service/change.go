@@ -51,7 +51,7 @@ type RowChange struct {
 	App      mayfly.AppName
 	Database string
 	Table    string
-	Event    string // insert, update or delete
+	Event    string // insert, update, delete or truncate, which has no rows
 	Time     time.Time
 	Trace    mayfly.Trace // of what caused it; the zero Trace where it is not known
 	Hops     int          // functions that the cause went through

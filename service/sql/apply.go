@@ -271,7 +271,7 @@ func listened(m *mayfly.Manifest, database string) map[string]tableSpec {
 			}
 			wanted := t.Events
 			if len(wanted) == 0 {
-				wanted = events
+				wanted = pgEvents // of SQLite the last never comes
 			}
 			for _, e := range wanted {
 				tables[table][e] = true

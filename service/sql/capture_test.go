@@ -190,6 +190,21 @@ func testChanges(t *testing.T, dsn string) {
 			t.Errorf("%s", got[0].New)
 		}
 	})
+	t.Run("truncated tables", func(t *testing.T) {
+		f.do("begin", "truncate later", "rollback", "truncate later, audit.log, parts", "insert into later values (8, 'm')", "delete from later")
+		for table, want := range map[string]string{"later": "insert truncate insert delete", "audit.log": "insert update truncate", "parts": "insert update truncate"} {
+			var got []string
+			for _, c := range f.eventuallyTold(table, len(strings.Fields(want))) {
+				got = append(got, c.Event)
+				if c.Event == "truncate" && (c.Old != nil || c.New != nil) {
+					t.Errorf("rows of a truncated table: %s %s", c.Old, c.New)
+				}
+			}
+			if strings.Join(got, " ") != want {
+				t.Errorf("%s: %v", table, got)
+			}
+		}
+	})
 	t.Run("many at once", func(t *testing.T) {
 		f.do("insert into t (id, v) select 1000 + i, repeat('y', 2000) from generate_series(1, 5000) i", "insert into t (id) values (20000)")
 		f.eventually("all", func() bool {

@@ -11,10 +11,14 @@ import (
 )
 
 // tableSpec is which changes of a table functions listen to.
-type tableSpec map[string]bool // insert, update, delete
+type tableSpec map[string]bool // insert, update, delete, truncate
 
-// events in the order that their triggers are made.
+// events of rows, in the order that their triggers are made.
 var events = []string{"insert", "update", "delete"}
+
+// pgEvents are those of PostgreSQL, which empties tables without a word of their
+// rows.
+var pgEvents = []string{"insert", "update", "delete", "truncate"}
 
 const changeSchema = `
 CREATE TABLE IF NOT EXISTS _mayfly_changes(id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, tbl TEXT NOT NULL, op TEXT NOT NULL, before TEXT, after TEXT);

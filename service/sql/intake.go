@@ -167,6 +167,12 @@ func (in *intake) decode(ctx context.Context, data []byte) error {
 		return in.add(ctx, m.RelationID, "update", m.OldTuple, m.NewTuple)
 	case *pglogrepl.DeleteMessage:
 		return in.add(ctx, m.RelationID, "delete", m.OldTuple, nil)
+	case *pglogrepl.TruncateMessage:
+		for _, id := range m.RelationIDs {
+			if err := in.add(ctx, id, "truncate", nil, nil); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

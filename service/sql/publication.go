@@ -202,7 +202,7 @@ func (r relation) quoted() string { return quote(r.schema) + "." + quote(r.name)
 // operations are the changes that the publication must have.
 func (s *site) operations() string {
 	var out []string
-	for _, e := range events {
+	for _, e := range pgEvents {
 		for _, spec := range s.wanted {
 			if spec[e] {
 				out = append(out, e)
@@ -216,7 +216,7 @@ func (s *site) operations() string {
 // identify gives a table, or the parts of a partitioned one, full before-images,
 // and notes how to undo that. Without updates and deletes nothing needs them.
 func (s *site) identify(ctx context.Context, t relation) error {
-	if s.operations() == "insert" {
+	if ops := s.operations(); !strings.Contains(ops, "update") && !strings.Contains(ops, "delete") {
 		return nil
 	}
 	r, err := s.rows(ctx, `SELECT format('%I.%I', n.nspname, c.relname), c.relreplident, (SELECT quote_ident(i.relname) FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid WHERE x.indrelid = c.oid AND x.indisreplident)
@@ -253,7 +253,7 @@ func (s *site) remember(ctx context.Context, table, was string) error {
 // publish makes the publication hold tables, and no others.
 func (s *site) publish(ctx context.Context, tables map[relation][]watched) error {
 	name, with := quote(s.c.slot), "publish = "+text(s.operations())+", publish_via_partition_root = true"
-	r, err := s.rows(ctx, "SELECT concat_ws(', ', CASE WHEN pubinsert THEN 'insert' END, CASE WHEN pubupdate THEN 'update' END, CASE WHEN pubdelete THEN 'delete' END) FROM pg_publication WHERE pubname = $1", s.c.slot)
+	r, err := s.rows(ctx, "SELECT concat_ws(', ', CASE WHEN pubinsert THEN 'insert' END, CASE WHEN pubupdate THEN 'update' END, CASE WHEN pubdelete THEN 'delete' END, CASE WHEN pubtruncate THEN 'truncate' END) FROM pg_publication WHERE pubname = $1", s.c.slot)
 	if err != nil {
 		return err
 	}

@@ -196,7 +196,7 @@ type Event struct {
 type Record struct {
 	EventID     string          `json:"eventID"`     // the position; what batchItemFailures names
 	EventSource string          `json:"eventSource"` // "mayfly:sql"
-	EventName   string          `json:"eventName"`   // insert, update or delete
+	EventName   string          `json:"eventName"`   // insert, update, delete or truncate
 	EventTime   time.Time       `json:"eventTime"`
 	App         string          `json:"app"`
 	Database    string          `json:"database"`

@@ -80,15 +80,19 @@ func (d *Driver) Check(m *mayfly.Manifest, fn mayfly.FunctionName, t *mayfly.Tri
 	if !ok || table == "" || strings.HasPrefix(strings.ToLower(table), "_mayfly_") || strings.HasPrefix(strings.ToLower(table), "sqlite_") {
 		return mayfly.Errorf(mayfly.Invalid, op, "write it as DATABASE.TABLE, such as main.orders")
 	}
-	if _, ok := m.Databases[database]; !ok {
+	spec, ok := m.Databases[database]
+	if !ok {
 		return mayfly.Errorf(mayfly.Invalid, op, "the app declares no database %q; add it under databases:", database)
 	}
 	if t.Batch < 0 || t.Batch > maxBatch {
 		return mayfly.Errorf(mayfly.Invalid, op, "batch must be between 1 and %d", maxBatch)
 	}
 	for _, e := range t.Events {
-		if e != "insert" && e != "update" && e != "delete" {
-			return mayfly.Errorf(mayfly.Invalid, op, "%q is not an event of a table; use insert, update or delete", e)
+		switch {
+		case e == "truncate" && (spec == nil || spec.Engine != "postgres"):
+			return mayfly.Errorf(mayfly.Invalid, op, "truncate is an event of PostgreSQL's tables; SQLite has no such statement, and tells a delete of each row")
+		case e != "insert" && e != "update" && e != "delete" && e != "truncate":
+			return mayfly.Errorf(mayfly.Invalid, op, "%q is not an event of a table; use insert, update, delete or truncate", e)
 		}
 	}
 	return nil

@@ -252,6 +252,8 @@ func TestCheck(t *testing.T) {
 		{mayfly.Trigger{Table: "main._mayfly_changes"}, false},
 		{mayfly.Trigger{Table: "main.t", Events: []string{"created"}}, false},
 		{mayfly.Trigger{Table: "main.t", Batch: 5000}, false},
+		{mayfly.Trigger{Table: "main.t", Events: []string{"truncate"}}, false},
+		{mayfly.Trigger{Table: "pg.t", Events: []string{"truncate"}}, true},
 	} {
 		if err := New(Config{}).Check(m, "f", &c.t); (err == nil) != c.ok || err != nil && mayfly.CodeOf(err) != mayfly.Invalid {
 			t.Errorf("%+v: %v", c.t, err)
