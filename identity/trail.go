@@ -40,7 +40,8 @@ type Entry struct {
 // TrailConfig says what a Trail is made of.
 type TrailConfig struct {
 	Dir   string        // of its files; made where missing
-	Every time.Duration // between writes; default 10 s. What was decided since is lost by a kill
+	Every time.Duration // between entries of equal decisions; default 10 s
+	Note  time.Duration // between notes of what is being counted; default 1 s. What was decided since is lost by a kill
 	Keep  int           // days; default 30
 	Size  int64         // of all files, in bytes; the oldest go beyond it; default 1 GiB
 	Log   *slog.Logger  // told of each refusal, once in Every; default: discards
@@ -69,18 +70,22 @@ type decided struct {
 }
 
 type tally struct {
-	from, to time.Time
-	count    int64
+	from, to     time.Time
+	count, noted int64
 }
 
 // maxCounts bounds what is counted between two writes: names come from outside.
 // What is beyond is counted without its name.
 const maxCounts = 10_000
 
-// OpenTrail makes the folder; Run writes to it.
+// OpenTrail makes the folder, and takes in what a killed node left; Run writes to
+// it.
 func OpenTrail(cfg TrailConfig) (*Trail, error) {
 	if cfg.Every == 0 {
 		cfg.Every = 10 * time.Second
+	}
+	if cfg.Note == 0 {
+		cfg.Note = time.Second
 	}
 	if cfg.Keep == 0 {
 		cfg.Keep = 30
@@ -94,7 +99,11 @@ func OpenTrail(cfg TrailConfig) (*Trail, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open audit: %w", err)
 	}
-	return &Trail{cfg: cfg, counts: map[decided]*tally{}}, nil
+	t := &Trail{cfg: cfg, counts: map[decided]*tally{}}
+	if err := t.recover(time.Now()); err != nil {
+		return nil, fmt.Errorf("open audit: %w", err)
+	}
+	return t, nil
 }
 
 // Record takes a decision in. It neither blocks nor is slow. What the platform
@@ -144,16 +153,21 @@ func (k decided) entry(c *tally) Entry {
 
 // Run writes what was counted until ctx ends, and then the rest.
 func (t *Trail) Run(ctx context.Context) error {
-	tick := time.NewTicker(t.cfg.Every)
+	tick, note := time.NewTicker(t.cfg.Every), time.NewTicker(t.cfg.Note)
 	defer tick.Stop()
+	defer note.Stop()
 	for {
+		var err error
 		select {
 		case <-ctx.Done():
 			return t.Flush(time.Now())
 		case now := <-tick.C:
-			if err := t.Flush(now); err != nil {
-				t.cfg.Log.Error("decisions are not written to the audit; they are kept in memory until they are", "error", err)
-			}
+			err = t.Flush(now)
+		case <-note.C:
+			err = t.note()
+		}
+		if err != nil {
+			t.cfg.Log.Error("decisions are not written to the audit; they are kept in memory until they are", "error", err)
 		}
 	}
 }
@@ -173,13 +187,13 @@ func (t *Trail) Flush(now time.Time) error {
 	sortByEnd(entries)
 	err := t.append(now, entries)
 	if err == nil {
-		return t.expire(now)
+		return errors.Join(t.settled(), t.expire(now))
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for key, c := range counts {
 		if later := t.counts[key]; later != nil {
-			later.from, later.count = c.from, later.count+c.count
+			later.from, later.count, later.noted = c.from, later.count+c.count, 0
 		} else if len(t.counts) < maxCounts {
 			t.counts[key] = c
 		}

@@ -2,7 +2,6 @@ package identity
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,12 +15,9 @@ import (
 // append writes entries to a file of the day, a line each: all of them or, with an
 // error, none.
 func (t *Trail) append(now time.Time, entries []Entry) error {
-	var lines bytes.Buffer
-	enc := json.NewEncoder(&lines)
-	for _, e := range entries {
-		if err := enc.Encode(e); err != nil {
-			return err
-		}
+	lines, err := encodeEntries(entries)
+	if err != nil {
+		return err
 	}
 	part, err := t.next(now)
 	if err != nil {
@@ -31,7 +27,7 @@ func (t *Trail) append(now time.Time, entries []Entry) error {
 	if err != nil {
 		return fmt.Errorf("write audit: %w", err)
 	}
-	return errors.Join(add(f, lines.Bytes()), f.Close())
+	return errors.Join(add(f, lines), f.Close())
 }
 
 // add writes lines at the end of a file. What a kill left of a last line stays a
@@ -116,9 +112,11 @@ func (t *Trail) Query(w Wanted) ([]Entry, error) {
 	return out, nil
 }
 
-// read is a file's entries. A line that was cut off by a kill is left out.
-func (t *Trail) read(part string) ([]Entry, error) {
-	f, err := os.Open(t.file(part))
+func (t *Trail) read(part string) ([]Entry, error) { return readEntries(t.file(part)) }
+
+// readEntries is a file's entries. A line that was cut off by a kill is left out.
+func readEntries(path string) ([]Entry, error) {
+	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -2,9 +2,11 @@ package identity
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -80,6 +82,84 @@ func TestTrail(t *testing.T) {
 	}
 	if got := query(t, trail, Wanted{Limit: 1}); len(got) != 1 {
 		t.Errorf("one: %+v", got)
+	}
+}
+
+// TestTrailOutlivesAKill leaves a trail as a kill does, between any two of its
+// writes.
+func TestTrailOutlivesAKill(t *testing.T) {
+	dir := t.TempDir()
+	trail := openTrail(t, dir)
+	record := func(name string, times int) {
+		for range times {
+			trail.Record(Decision{Time: time.Now(), Who: function("photos", "f"), App: "photos", Verb: "read", Kind: "kv", Name: name})
+		}
+	}
+	note := func() {
+		t.Helper()
+		if err := trail.note(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	counts := func() string {
+		t.Helper()
+		var out []string
+		for _, e := range query(t, trail, Wanted{}) {
+			out = append(out, fmt.Sprint(e.Name, e.Count))
+		}
+		slices.Sort(out)
+		return strings.Join(out, " ")
+	}
+	record("a", 2)
+	note()
+	record("a", 1)
+	record("b", 1)
+	note()
+	record("c", 1) // lost
+	trail = openTrail(t, dir)
+	if got := counts(); got != "a3 b1" {
+		t.Errorf("after a kill: %s", got)
+	}
+	record("a", 5)
+	note()
+	noted, err := os.ReadFile(trail.open())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := trail.Flush(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(trail.open(), append(noted, "{cut off"...), 0o600); err != nil { // killed before it was emptied
+		t.Fatal(err)
+	}
+	trail = openTrail(t, dir)
+	if got := counts(); got != "a3 a5 b1" {
+		t.Errorf("after a kill between two files: %s", got)
+	}
+	record("a", 1)
+	note()
+	if got := counts(); got != "a1 a3 a5 b1" {
+		t.Errorf("after a start: %s", got)
+	}
+}
+
+// BenchmarkTrailNote is the note of a second in which all counts changed.
+func BenchmarkTrailNote(b *testing.B) {
+	for _, n := range []int{10, 1000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			trail, err := OpenTrail(TrailConfig{Dir: b.TempDir()})
+			if err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				for i := range n {
+					trail.Record(Decision{Time: time.Now(), Who: function("photos", "f"), App: "photos", Verb: "read", Kind: "kv", Name: fmt.Sprint(i)})
+				}
+				if err := errors.Join(trail.note(), trail.settled()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 
