@@ -85,11 +85,15 @@ func run(t *testing.T, l *Launcher, script string, change func(*Command)) (strin
 	return strings.TrimSpace(out.String()), p.Ended()
 }
 
+// patience is how long a condition may take: an emulated processor needs minutes
+// for what takes seconds (bench/vm.sh).
+const patience = 5 * time.Minute
+
 func waitDone(t *testing.T, p *Process) {
 	t.Helper()
 	select {
 	case <-p.Done():
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		t.Fatal("the program did not end")
 	}
 }
@@ -372,7 +376,7 @@ func skipUnavailable(t *testing.T, err error) {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(patience)
 	for !ok() {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain: %s", what)

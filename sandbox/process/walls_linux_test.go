@@ -66,7 +66,7 @@ func TestMemoryOfAll(t *testing.T) {
 	l := walledLauncher(t, Config{Memory: 64 * mayfly.MiB}, "memory limit")
 	p := startProbe(t, l, "memory", func(c *Command) { c.Memory = mayfly.GiB })
 	waitDone(t, p)
-	if u := p.Usage(); u.MemoryPeak > 65*mayfly.MiB {
+	if u := p.Usage(); u.MemoryPeak > 72*mayfly.MiB { // each processor may be some pages ahead of the count
 		t.Errorf("ended as %+v after %v", p.Ended(), u.MemoryPeak)
 	}
 }
