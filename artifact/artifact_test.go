@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -519,6 +520,52 @@ func TestReopen(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(s.path("tmp")); len(left) > 0 {
 		t.Error("a temporary folder is left")
+	}
+}
+
+// TestShared has one process tidy up while another one packs, and when it is
+// alone.
+func TestShared(t *testing.T) {
+	cfg := Config{Dir: filepath.Join(t.TempDir(), "store")}
+	shared := func(unused time.Duration) (*Store, func() error) {
+		t.Helper()
+		s, release, err := Shared(t.Context(), cfg, unused)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s, release
+	}
+	first, release := shared(time.Hour)
+	old := pack(t, first, tree(t, map[string]string{"a": "1"}), Options{})
+	src := tree(t, map[string]string{"a": "2"})
+	again := pack(t, first, src, Options{})
+	for _, b := range []Bundle{old, again} {
+		if err := os.Chtimes(b.Dir, time.Time{}, time.Now().Add(-2*time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	half, err := first.temp()
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, releaseSecond := shared(time.Hour)
+	if _, err := os.Stat(half); err != nil {
+		t.Errorf("what another process makes is gone: %v", err)
+	}
+	pack(t, second, src, Options{})
+	if err := errors.Join(release(), releaseSecond()); err != nil {
+		t.Fatal(err)
+	}
+	third, release := shared(time.Hour)
+	defer release()
+	if _, err := os.Stat(half); err == nil {
+		t.Error("what was left half made stays")
+	}
+	if _, err := third.Dir(old.Digest); err == nil {
+		t.Error("what was not used for long stays")
+	}
+	if _, err := third.Dir(again.Digest); err != nil {
+		t.Errorf("what was packed again is gone: %v", err)
 	}
 }
 

@@ -27,6 +27,7 @@ func (s *Store) commit(l listing) (Bundle, error) {
 	}
 	digest := l.digest()
 	if dir, err := s.Dir(digest); err == nil {
+		s.used(dir)
 		return l.bundle(digest, dir), nil
 	}
 	tmp, err := s.temp()

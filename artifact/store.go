@@ -17,7 +17,7 @@ import (
 
 // Config configures a Store.
 type Config struct {
-	Dir      string       // made where it is missing; one daemon's at a time
+	Dir      string       // made where it is missing; one daemon's at a time, but for Shared
 	MaxSize  mayfly.Bytes // of one bundle, unpacked; default 1GiB
 	MaxFiles int          // of one bundle; default 50,000
 
@@ -46,6 +46,8 @@ type Store struct {
 	cfg    Config
 	hashes hashCache
 
+	shared bool // with other processes
+
 	// building has a lock per inputs digest, so that equal builds run once.
 	mu       sync.Mutex
 	building map[string]*sync.Mutex // guarded by mu
@@ -54,16 +56,24 @@ type Store struct {
 // New opens the store in cfg.Dir and drops what an interrupted daemon left half
 // made.
 func New(cfg Config) (*Store, error) {
-	s := &Store{cfg: cfg.WithDefaults(), building: map[string]*sync.Mutex{}}
+	s := newStore(cfg)
 	if err := os.RemoveAll(s.path("tmp")); err != nil {
 		return nil, mayfly.Errorf(mayfly.Internal, "open the artifact store", "%w", err)
 	}
+	return s, s.makeFolders()
+}
+
+func newStore(cfg Config) *Store {
+	return &Store{cfg: cfg.WithDefaults(), building: map[string]*sync.Mutex{}}
+}
+
+func (s *Store) makeFolders() error {
 	for _, dir := range []string{"bundles", "pool", "index", "builds", "tmp"} {
 		if err := os.MkdirAll(s.path(dir), 0o755); err != nil {
-			return nil, mayfly.Errorf(mayfly.Internal, "open the artifact store", "%w", err)
+			return mayfly.Errorf(mayfly.Internal, "open the artifact store", "%w", err)
 		}
 	}
-	return s, nil
+	return nil
 }
 
 func (s *Store) path(parts ...string) string {

@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -94,6 +96,10 @@ func dirArg(args []string) string {
 	return args[0]
 }
 
+// packedKept is how long what was packed stays in the user's cache, so that what
+// did not change is not built again.
+const packedKept = 30 * 24 * time.Hour
+
 // send builds and packs an app here, sends it to the node, tells the progress
 // and returns the last event.
 func (g *globals) send(ctx context.Context, path, dir string) (last api.DeployEvent, err error) {
@@ -105,10 +111,11 @@ func (g *globals) send(ctx context.Context, path, dir string) (last api.DeployEv
 	if err != nil {
 		return last, err
 	}
-	store, err := artifact.New(artifact.Config{Dir: cache + "/mayfly/artifacts", NoSync: true})
+	store, release, err := artifact.Shared(ctx, artifact.Config{Dir: filepath.Join(cache, "mayfly", "artifacts"), NoSync: true}, packedKept)
 	if err != nil {
 		return last, err
 	}
+	defer release()
 	tell := g.progress()
 	r, w := io.Pipe()
 	go func() { w.CloseWithError(control.Send(ctx, dir, store, w, tell)) }()
