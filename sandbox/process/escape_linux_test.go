@@ -80,7 +80,7 @@ func TestEscape(t *testing.T) {
 
 // inImage runs a command in an image, whose root's files are its own.
 func inImage(t *testing.T, c *Command, user string) {
-	c.Image, c.User, c.Env = newImage(t), user, append(c.Env, "OWNROOT=yes")
+	c.Image, c.User, c.Env = newImage(t), user, append(c.Env, "OWN="+strings.Join(ownRoot, "|"))
 	c.Binds = append(c.Binds, libraries()...)
 }
 
@@ -117,8 +117,9 @@ type escape struct {
 // probeEscape makes all attempts.
 func probeEscape() error {
 	runtime.LockOSThread()
+	own := strings.Split(os.Getenv("OWN"), "|")
 	for _, e := range escapes {
-		if os.Getenv("OWNROOT") != "" && slices.Contains(ownRoot, e.name) {
+		if slices.Contains(own, e.name) {
 			fmt.Println("its own:", e.name)
 		} else if err := e.try(); err != nil {
 			fmt.Println("held:", e.name+":", err)
@@ -271,6 +272,8 @@ var escapes = slices.Concat([]escape{
 	{"run a setuid program", runsSetuid},
 	{"give a device node a name", func() error { return unix.Mknod("/tmp/node", unix.S_IFCHR|0o666, 0x0101) }},
 	{"give a disk a name", func() error { return unix.Mknod("/tmp/disk", unix.S_IFBLK|0o666, 0xfe00) }},
+	{"open a device node of its own", func() error { return opensNode(unix.S_IFCHR, 0x0101) }},
+	{"open a disk's node of its own", func() error { return opensNode(unix.S_IFBLK, 0xfe00) }},
 	{"kill init", killsInit},
 	{"raise its priority", func() error { return unix.Setpriority(unix.PRIO_PROCESS, 0, -10) }},
 	{"raise a limit", func() error {
@@ -413,6 +416,15 @@ func runsSetuid() error {
 		}
 	}
 	return fmt.Errorf("it runs as its caller")
+}
+
+func opensNode(kind uint32, number int) error {
+	const path = "/tmp/opened"
+	os.Remove(path)
+	if err := unix.Mknod(path, kind|0o666, number); err != nil {
+		return err
+	}
+	return reads(path)()
 }
 
 func killsInit() error {
