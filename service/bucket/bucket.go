@@ -304,6 +304,10 @@ func (d *Driver) spec(app mayfly.AppName, name string) *spec {
 // retryEvery is how often events that were not accepted are told again.
 const retryEvery = 2 * time.Second
 
+// lifecycleFirst is the time from the start to the first lifecycle run: a node may
+// never be up for long.
+const lifecycleFirst = time.Minute
+
 // Run tells of the writes that an earlier process did not, expires objects and
 // aborts old uploads.
 func (d *Driver) Run(ctx context.Context) error {
@@ -311,7 +315,7 @@ func (d *Driver) Run(ctx context.Context) error {
 	if err := d.server.start(); err != nil {
 		return err
 	}
-	lifecycle, retry := time.NewTicker(d.cfg.Every), time.NewTicker(retryEvery)
+	lifecycle, retry := time.NewTimer(min(d.cfg.Every, lifecycleFirst)), time.NewTicker(retryEvery)
 	defer lifecycle.Stop()
 	defer retry.Stop()
 	for {
@@ -320,6 +324,7 @@ func (d *Driver) Run(ctx context.Context) error {
 			return nil
 		case <-lifecycle.C:
 			d.Expire(ctx, time.Now())
+			lifecycle.Reset(d.cfg.Every)
 		case <-retry.C:
 			if d.late.Swap(false) {
 				if err := d.reconcile(ctx, false); err != nil {

@@ -207,6 +207,11 @@ func TestNamesAndGrants(t *testing.T) {
 	if _, err := f.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("mine")}); code(err) != "AccessDenied" {
 		t.Errorf("a function made a bucket: %v", err)
 	}
+	for name, c := range map[string]*s3.Client{"uploads": f, "photos.uploads": admin} { // tools do so before they write
+		if _, err := c.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &name}); code(err) != "BucketAlreadyOwnedByYou" {
+			t.Errorf("%s is made again: %v", name, err)
+		}
+	}
 	if _, err := f.DeleteBucket(t.Context(), &s3.DeleteBucketInput{Bucket: aws.String("thumbs")}); code(err) != "AccessDenied" {
 		t.Errorf("a function removed a bucket: %v", err)
 	}

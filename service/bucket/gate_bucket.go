@@ -143,7 +143,13 @@ func (g *gate) PutBucketAcl(ctx context.Context, bucket string, acl []byte) erro
 	})
 }
 
+// CreateBucket says of a bucket that an app declares that it is there, as S3 does to
+// its owner: tools ask for it before they write.
 func (g *gate) CreateBucket(ctx context.Context, in *s3.CreateBucketInput, acl []byte) error {
+	who := g.caller(ctx)
+	if p, err := g.find(who, *in.Bucket); err == nil && p.spec != nil && !outside(who) {
+		return s3err.GetBucketErr(s3err.ErrBucketAlreadyOwnedByYou, *in.Bucket)
+	}
 	return g.on(ctx, in.Bucket, configure, func(p place) error { return p.files.CreateBucket(ctx, in, acl) })
 }
 

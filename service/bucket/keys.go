@@ -91,16 +91,26 @@ func (r *keyring) caller(access string) mayfly.Caller {
 	return mayfly.Caller{Kind: mayfly.CallerAnonymous}
 }
 
-// GetUserAccount is the account of an access key. Who belongs to an app is a plain
-// user to versitygw, and the owner of each bucket that it knows: the gate decides.
+// GetUserAccount is the account of an access key. Who belongs to an app is a user
+// to versitygw who may make buckets, and the owner of each bucket that it knows: the
+// gate decides.
 func (r *keyring) GetUserAccount(access string) (auth.Account, error) {
 	if who, ok := (*r.known.Load())[access]; ok && who.Kind == mayfly.CallerFunction {
-		return auth.Account{Access: access, Secret: r.function(who.App, who.Function).Secret, Role: auth.RoleUser}, nil
+		return auth.Account{Access: access, Secret: r.function(who.App, who.Function).Secret, Role: auth.RoleUserPlus}, nil
 	}
 	if k, ok := r.issued.find(access); ok {
-		return auth.Account{Access: access, Secret: r.derive(subjectOf(k)).Secret, Role: auth.RoleUser}, nil
+		return auth.Account{Access: access, Secret: r.derive(subjectOf(k)).Secret, Role: auth.RoleUserPlus}, nil
 	}
 	return r.users.GetUserAccount(access)
+}
+
+// account is the credentials of an access key, the administrator's too.
+func (r *keyring) account(access string) (Key, error) {
+	if access == r.admin.Access {
+		return r.admin, nil
+	}
+	acct, err := r.GetUserAccount(access)
+	return Key{Access: acct.Access, Secret: acct.Secret}, err
 }
 
 // ownerOf is the access control list of a bucket as its one owner sees it.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/versity/versitygw/s3response"
 
 	"github.com/mayfly-cloud/mayfly"
 )
@@ -62,21 +63,39 @@ func listInput(bucket *string, prefix string, next *string, most int32) *s3.List
 }
 
 func (d *Driver) abortUploads(ctx context.Context, s *spec, before time.Time) error {
-	bucket, empty, most := s.full(), "", int32(1000)
-	page, err := d.gate.ListMultipartUploads(ctx, &s3.ListMultipartUploadsInput{
-		Bucket: &bucket, Prefix: &empty, Delimiter: &empty, KeyMarker: &empty, UploadIdMarker: &empty, MaxUploads: &most,
-	})
+	old, err := d.oldUploads(ctx, s, before)
 	if err != nil {
 		return err
 	}
-	for _, u := range page.Uploads {
-		if u.Initiated.After(before) {
-			continue
-		}
-		bucket, key, id := s.full(), u.Key, u.UploadID
-		if err := d.gate.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &bucket, Key: &key, UploadId: &id}); err != nil {
+	for _, u := range old {
+		bucket := s.full()
+		if err := d.gate.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &bucket, Key: &u.Key, UploadId: &u.UploadID}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// oldUploads are those that began before a time. Pages are read before any is
+// aborted: the next one begins at an upload that is there.
+func (d *Driver) oldUploads(ctx context.Context, s *spec, before time.Time) (old []s3response.Upload, err error) {
+	key, upload := "", ""
+	for {
+		bucket, empty, most := s.full(), "", int32(1000)
+		page, err := d.gate.ListMultipartUploads(ctx, &s3.ListMultipartUploadsInput{
+			Bucket: &bucket, Prefix: &empty, Delimiter: &empty, KeyMarker: &key, UploadIdMarker: &upload, MaxUploads: &most,
+		})
+		if err != nil {
+			return nil, err
+		}
+		for _, u := range page.Uploads {
+			if !u.Initiated.After(before) {
+				old = append(old, u)
+			}
+		}
+		if !page.IsTruncated || page.NextKeyMarker == "" {
+			return old, nil
+		}
+		key, upload = page.NextKeyMarker, page.NextUploadIDMarker
+	}
 }

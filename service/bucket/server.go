@@ -65,7 +65,8 @@ func newServer(d *Driver) (*server, error) {
 	root := middlewares.RootUserConfig{Access: d.keys.admin.Access, Secret: d.keys.admin.Secret}
 	s.api, err = s3api.New(d.gate, root, Region, d.keys, nil, nil, nil, nil,
 		s3api.WithConcurrencyLimiter(maxConnections, maxRequests), s3api.WithQuiet(), s3api.WithKeepAlive(),
-		s3api.WithAdminServer(), s3api.WithMpMaxParts(10_000), s3api.WithSocketPerm(0o600), s3api.WithOnListen(func() { close(s.listening) }))
+		s3api.WithAdminServer(), s3api.WithMpMaxParts(10_000), s3api.WithSocketPerm(0o600), s3api.WithOnListen(func() { close(s.listening) }),
+		s3api.WithMiddleware("/", d.renewed))
 	if err != nil {
 		_ = os.RemoveAll(dir)
 		return nil, err
