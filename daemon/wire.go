@@ -80,7 +80,7 @@ func (n *Node) wire(ctx context.Context) (err error) {
 	n.pool = pool.New(pool.Config{
 		Drivers: n.drivers, Specs: specs, Firings: n.firings, Memory: n.cfg.Memory, Output: redacted{n.sink, n.parts.secrets.Redact}, Log: n.cfg.Log,
 	})
-	n.invoker = invoke.New(invoke.Config{Versions: versions{n}, Pool: n.pool, Recorder: recorders{n.sink, n.ledger}, Budget: n.ledger, Watcher: n.tracer.calls, Log: n.cfg.Log})
+	n.invoker = invoke.New(invoke.Config{Versions: versions{n}, Pool: n.pool, Recorder: recorders{n.sink, n.ledger}, Budget: n.ledger, Watcher: n.tracer.calls, Redact: n.parts.secrets.Redact, Log: n.cfg.Log})
 	n.dead = event.NewDead(n.stores.dead)
 	n.parts.calls = async.New(async.Config{
 		Store: n.stores.invoke, Dead: n.dead, Invoker: caller{n.invoker, n.tracer}, Functions: trigger.FunctionsOf(apps{n}),
@@ -228,7 +228,12 @@ func (p planned) Apply(context.Context, []*mayfly.Manifest) error { return nil }
 func (n *Node) doors() []process.Door {
 	return []process.Door{{
 		Port: 9002,
-		Env:  []string{"MAYFLY_ENDPOINT=http://{addr}", "OTEL_EXPORTER_OTLP_ENDPOINT=http://{addr}/otlp"},
+		Env: []string{
+			"MAYFLY_ENDPOINT=http://{addr}", "OTEL_EXPORTER_OTLP_ENDPOINT=http://{addr}/otlp",
+			// An instance is frozen after two seconds without a call: what SDKs keep
+			// must have been sent by then. Their own defaults are 5 s and a minute.
+			"OTEL_BSP_SCHEDULE_DELAY=500", "OTEL_BLRP_SCHEDULE_DELAY=500", "OTEL_METRIC_EXPORT_INTERVAL=1500", "OTEL_METRIC_EXPORT_TIMEOUT=1500",
+		},
 		Serve: func(l net.Listener, who mayfly.Caller) {
 			s := &http.Server{Handler: n.inside(who), ReadHeaderTimeout: 10 * time.Second, Protocols: new(http.Protocols)}
 			s.Protocols.SetHTTP1(true)

@@ -35,12 +35,13 @@ def handler(event, context):
     return "ok"
 `
 
-// faultsManifest is an app that watches itself: day is how long 24 hours take.
-func faultsManifest(day time.Duration, budget float64) string {
+// faultsManifest is an app that watches itself: day is how long 24 hours take,
+// source a NATS server.
+func faultsManifest(day time.Duration, budget float64, source string) string {
 	var b strings.Builder
 	b.WriteString("app: shop\nqueues: {jobs: {}}\nfunctions:\n")
 	for name, more := range map[string]string{
-		"pay": "concurrency: {max: 8}", "ship": "concurrency: {max: 8}", "narrow": "concurrency: {max: 1, queue: 1}", "work": "on: [{queue: jobs}]", "burn": "memory: 8GiB",
+		"pay": "concurrency: {max: 8}", "ship": "concurrency: {max: 8}", "narrow": "concurrency: {max: 1, queue: 1}", "work": "on: [{queue: jobs}]", "take": "on: [{nats: orders.>, url: \"" + source + "\"}]", "burn": "memory: 8GiB",
 	} {
 		fmt.Fprintf(&b, "  %s: {runtime: python, source: ./code, handler: app.handler, %s}\n", name, more)
 	}
@@ -49,10 +50,11 @@ func faultsManifest(day time.Duration, budget float64) string {
 		window := time.Duration(float64(minutes) * float64(time.Minute) * float64(day) / float64(24*time.Hour))
 		fmt.Fprintf(&b, "  %s: {rule: %s, window: %s}\n", name, name, window.Round(time.Millisecond))
 	}
+	fmt.Fprintf(&b, "  source-lost: {rule: source-lost, for: %s}\n", max(3*time.Second, day/288).Round(time.Millisecond)) // five minutes of a day
 	return b.String()
 }
 
-// TestSeededFaults breaks an app in five ways, with real calls, and expects that
+// TestSeededFaults breaks an app in six ways, with real calls, and expects that
 // the standard rules tell a webhook and a mailbox of each once, and once that it
 // is over. Before, a day of ordinary traffic tells nobody anything.
 func TestSeededFaults(t *testing.T) {
@@ -69,7 +71,9 @@ func TestSeededFaults(t *testing.T) {
 		}
 		budget = 0.05 * day.Minutes() / 24 // a third of it is spent by the day
 	}
-	dir := app(t, map[string]string{"mayfly.yaml": faultsManifest(day, budget), "code/app.py": faultsCode})
+	source := newCable(t, natsServer(t))
+	url := "nats://" + source.addr()
+	dir := app(t, map[string]string{"mayfly.yaml": faultsManifest(day, budget, url), "code/app.py": faultsCode})
 	n := start(t, t.TempDir(), "dev", dir, "--sample", "1s")
 	told := &told{}
 	for _, args := range [][]string{
@@ -94,8 +98,9 @@ func TestSeededFaults(t *testing.T) {
 
 	t.Logf("%s of ordinary traffic, %d calls", time.Since(begin).Round(time.Second), traffic.calls.Load())
 
-	rules := []string{"error-rate", "throttles", "queue-age", "budget-50", "budget-80", "budget-100"}
+	rules := []string{"error-rate", "throttles", "queue-age", "source-lost", "budget-50", "budget-80", "budget-100"}
 	traffic.failing.Store(true)
+	source.cut(true)
 	if long != "" {
 		rules = append(rules, "duration")
 		traffic.slow.Store(true)
@@ -108,10 +113,11 @@ func TestSeededFaults(t *testing.T) {
 	told.each(t, "firing", rules)
 	traffic.failing.Store(false)
 	traffic.slow.Store(false)
+	source.cut(false)
 	if out, code := n.cli("queue", "resume", "jobs"); code != 0 {
 		t.Fatalf("mayfly queue resume: exit %d\n%s", code, out)
 	}
-	write(t, filepath.Join(dir, "mayfly.yaml"), faultsManifest(day, 1000))
+	write(t, filepath.Join(dir, "mayfly.yaml"), faultsManifest(day, 1000, url))
 	told.each(t, "resolved", rules)
 	told.once(t)
 	if all := told.all(); len(all) != 4*len(rules) {

@@ -37,10 +37,19 @@ type openLine struct {
 	text    strings.Builder
 	lines   int
 	last    time.Time // when the latest part came
-	traced  bool      // holds a Python traceback
-	pytrace bool      // inside one, up to its last line
+	python  python    // where in Python's tracebacks it is
 	goTrace bool      // inside a stack trace of Go
 }
+
+// python is a place in what Python prints of an exception.
+type python int
+
+const (
+	pyNone  python = iota
+	pyTrace        // in a traceback, before the exception itself
+	pyEnd          // after it
+	pyChain        // another traceback of the same chain is announced
+)
 
 const (
 	// settle is how long a line waits for its continuation. Runtimes write a
@@ -90,14 +99,35 @@ func (a *assembly) add(l *mayfly.LogLine, now time.Time) {
 		a.finish(*l)
 		return
 	}
-	traced := strings.HasPrefix(l.Text, "Traceback (most recent call last)")
-	o := &openLine{line: *l, lines: 1, last: now, traced: traced, pytrace: traced, goTrace: beginsGoTrace(l.Text)}
+	o := &openLine{line: *l, lines: 1, last: now, python: beginsTraceback(l.Text), goTrace: beginsGoTrace(l.Text)}
 	o.text.WriteString(l.Text)
 	a.open[key] = o
 }
 
 // mayContinue reports whether a further line can belong to l. JSON is whole.
 func mayContinue(l *mayfly.LogLine) bool { return !looksJSON(l.Text) }
+
+// beginsTraceback is where in a traceback of Python its first line leads. All
+// lines of a group of exceptions are indented.
+func beginsTraceback(t string) python {
+	switch {
+	case strings.HasPrefix(t, "Traceback (most recent call last)"):
+		return pyTrace
+	case strings.HasPrefix(strings.TrimLeft(t, " "), "+ Exception Group Traceback (most recent call last)"):
+		return pyEnd
+	}
+	return pyNone
+}
+
+// announcesTraceback reports whether a line is what loggers and threads print
+// before a traceback.
+func announcesTraceback(t string) bool {
+	return levelIn(t) == 4 || indexFold([]byte(t), "exception") >= 0 || indexFold([]byte(t), "error") >= 0
+}
+
+// closesBlock reports whether a line is the end of a value that was printed over
+// several lines.
+func closesBlock(t string) bool { return strings.Trim(t, "}]),;") == "" }
 
 // beginsGoTrace reports whether what a Go program writes when it panics begins
 // here.
@@ -116,31 +146,38 @@ func ofGoTrace(t string) bool {
 }
 
 // continues reports whether l belongs to o: it is indented, closes a Python
-// traceback, or is one of the joints of a stack trace.
+// traceback or a block, or is one of the joints of a stack trace. What a
+// message of several lines has after its first cannot be told from what is
+// printed next.
 func (o *openLine) continues(l *mayfly.LogLine, limit int) bool {
 	if l.Invocation != o.line.Invocation || o.lines >= maxJoined || o.text.Len()+len(l.Text) > limit {
 		return false
 	}
 	t := l.Text
 	o.goTrace = o.goTrace || beginsGoTrace(t)
-	switch {
-	case o.goTrace && ofGoTrace(t):
-		return true
-	case t == "":
-		return o.traced // between the parts of a chain
-	case t[0] == ' ' || t[0] == '\t':
-		return true
-	case strings.HasPrefix(t, "Caused by: "), strings.HasPrefix(t, "goroutine "), strings.HasPrefix(t, "During handling of the above exception"),
-		strings.HasPrefix(t, "The above exception was the direct cause"):
-		return true
-	case strings.HasPrefix(t, "Traceback (most recent call last)") && o.lines > 1:
-		o.traced, o.pytrace = true, true
-		return true
-	case o.pytrace:
-		o.pytrace = false // the exception itself is the traceback's last line
+	if o.goTrace && ofGoTrace(t) {
 		return true
 	}
-	return false
+	if begin := beginsTraceback(t); begin != pyNone {
+		announced := o.python == pyChain || o.lines == 1 && o.python == pyNone && announcesTraceback(o.line.Text)
+		o.python = begin
+		return announced
+	}
+	switch {
+	case t == "":
+		return o.python != pyNone // between the parts of a chain
+	case t[0] == ' ' || t[0] == '\t':
+		return true
+	case strings.HasPrefix(t, "During handling of the above exception"), strings.HasPrefix(t, "The above exception was the direct cause"):
+		o.python = pyChain
+		return true
+	case strings.HasPrefix(t, "Caused by: "), strings.HasPrefix(t, "goroutine "):
+		return true
+	case o.python == pyTrace:
+		o.python = pyEnd // the exception itself
+		return true
+	}
+	return o.lines > 1 && closesBlock(t)
 }
 
 func (a *assembly) close(o *openLine) {

@@ -17,8 +17,8 @@ type LiftedLine struct {
 }
 
 var (
-	messageKeys = []string{"message", "msg", "event"}
-	levelKeys   = []string{`"level"`, `"severity"`, `"lvl"`, `"log.level"`, `"levelname"`}
+	messageKeys = []string{"message", "msg", "event", "@m"}
+	levelKeys   = []string{`"level"`, `"severity"`, `"lvl"`, `"log.level"`, `"levelname"`, `"log_level"`, `"severity_text"`, `"@l"`}
 )
 
 // lift reads a line's JSON, if it is that.

@@ -33,6 +33,9 @@ func newLogsCmd(g *globals) *cobra.Command {
   mayfly logs --text timeout --field user.id=42`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.follow && f.until != "" {
+				return mayfly.Errorf(mayfly.Invalid, "--until", "ends what --follow goes on with; leave one of them out")
+			}
 			return g.logs(cmd.Context(), f, strings.Join(args, ""))
 		},
 	}
@@ -59,8 +62,6 @@ func (f *logsFlags) query(app, fn string) string {
 	}
 	if f.follow {
 		q.Set("lines", strconv.Itoa(f.lines))
-		q.Del("until")
-		q.Del("since")
 		return "/v1/logs/tail?" + q.Encode()
 	}
 	q.Set("limit", strconv.Itoa(f.lines))

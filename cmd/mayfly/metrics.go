@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -108,6 +110,9 @@ func (g *globals) metricValues(ctx context.Context, c *client.Client, q url.Valu
 			fmt.Fprintln(w, "No series matches. mayfly metrics lists what there is.")
 			return
 		}
+		if !ordered.MatchString(q.Get("query")) {
+			slices.SortStableFunc(series, bySeries)
+		}
 		rows := make([][]string, len(series))
 		for i, s := range series {
 			value := sampleText(s.Value)
@@ -118,6 +123,19 @@ func (g *globals) metricValues(ctx context.Context, c *client.Client, q url.Valu
 		}
 		table(w, "SERIES\tVALUE", rows)
 	})
+}
+
+// ordered finds the queries whose answer has an order of its own.
+var ordered = regexp.MustCompile(`\b(sort|sort_desc|sort_by_label|sort_by_label_desc|topk|bottomk)\b`)
+
+// bySeries orders by name and labels, and buckets by their bound.
+func bySeries(a, b promSeries) int {
+	x, errX := strconv.ParseFloat(a.Metric["le"], 64)
+	y, errY := strconv.ParseFloat(b.Metric["le"], 64)
+	if errX != nil || errY != nil {
+		return cmp.Compare(seriesName(a.Metric), seriesName(b.Metric))
+	}
+	return cmp.Or(cmp.Compare(seriesWithout(a.Metric, "le"), seriesWithout(b.Metric, "le")), cmp.Compare(x, y))
 }
 
 func (g *globals) metricRange(ctx context.Context, c *client.Client, expr, over, step string) error {
@@ -180,10 +198,13 @@ func sampleText(sample []any) string {
 	return "-"
 }
 
-func seriesName(labels map[string]string) string {
+func seriesName(labels map[string]string) string { return seriesWithout(labels, "") }
+
+// seriesWithout is seriesName without a label.
+func seriesWithout(labels map[string]string, without string) string {
 	var parts []string
 	for _, k := range slices.Sorted(maps.Keys(labels)) {
-		if k != "__name__" {
+		if k != "__name__" && k != without {
 			parts = append(parts, k+"="+strconv.Quote(labels[k]))
 		}
 	}

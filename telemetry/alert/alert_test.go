@@ -46,7 +46,8 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, labels := range map[string][]string{"mayfly_queue_oldest_seconds": {"app", "queue"}, "mayfly_dead_letters": {"app", "queue"}, "mayfly_budget_used_ratio": {"app"}, "mayfly_export_rows": {"to", "state"}} {
+	for name, labels := range map[string][]string{"mayfly_queue_oldest_seconds": {"app", "queue"}, "mayfly_dead_letters": {"app", "queue"}, "mayfly_budget_used_ratio": {"app"}, "mayfly_export_rows": {"to", "state"},
+		"mayfly_source_connected": {"app", "function", "kind", "of"}, "mayfly_database_changes_following": {"app", "database"}} {
 		w.metrics.Collect(name, "", false, labels, func(emit func(float64, ...string)) {
 			for key, v := range w.gauges {
 				if parts := strings.Split(key, "|"); parts[0] == name {
@@ -201,10 +202,15 @@ func TestSeededFaults(t *testing.T) {
 			func(w *world) { w.gauges["mayfly_queue_oldest_seconds|shop|jobs"] = 1 }, 10 * time.Minute, 10 * time.Minute},
 		{"export", func(w *world) { w.gauges["mayfly_export_rows|otlp|dropped"] += 10; w.quiet() }, nil, 3 * time.Minute, 20 * time.Minute},
 		{"dead-letters", func(w *world) { w.gauges["mayfly_dead_letters|shop|jobs"]++; w.quiet() }, nil, time.Minute, 30 * time.Minute},
+		{"source-lost", func(w *world) { w.gauges["mayfly_source_connected|shop|pay|kafka|orders"] = 0; w.quiet() },
+			func(w *world) { w.gauges["mayfly_source_connected|shop|pay|kafka|orders"] = 1 }, 7 * time.Minute, 5 * time.Minute},
+		{"changes-lost", func(w *world) { w.gauges["mayfly_database_changes_following|shop|main"] = 0; w.quiet() },
+			func(w *world) { w.gauges["mayfly_database_changes_following|shop|main"] = 1 }, 7 * time.Minute, 5 * time.Minute},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			w := newWorld(t)
 			w.gauges["mayfly_dead_letters|shop|jobs"], w.gauges["mayfly_export_rows|otlp|dropped"] = 3, 5
+			w.gauges["mayfly_source_connected|shop|pay|kafka|orders"], w.gauges["mayfly_source_connected|shop|pay|nats|orders"], w.gauges["mayfly_database_changes_following|shop|main"] = 1, 1, 1
 			w.pass(20*time.Minute, w.quiet)
 			w.expectBoth()
 			w.pass(c.last, func() { c.fault(w) })

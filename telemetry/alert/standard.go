@@ -103,6 +103,12 @@ func (p pace) rules() []AlertRule {
 		{Name: "dead-letters", Severity: "warning", Window: p.of(15 * minute),
 			Expr:    fmt.Sprintf("sum by (app) (mayfly_dead_letters - min_over_time(mayfly_dead_letters[%s])) > 0", p.text(15*minute)),
 			Summary: "{{app}}: {{value}} more dead letters in " + p.text(15*minute)},
+		{Name: "source-lost", For: p.of(5 * minute), Severity: "critical",
+			Expr:    `max by (app, function, kind, of) (mayfly_source_connected) == 0`,
+			Summary: "{{app}}/{{function}} gets no messages of {{kind}} {{of}}; mayfly event sources says why"},
+		{Name: "changes-lost", For: p.of(5 * minute), Severity: "critical",
+			Expr:    `max by (app, database) (mayfly_database_changes_following) == 0`,
+			Summary: "{{app}}: changes of database {{database}} call no functions; mayfly sql says why"},
 	}, p.platform()...)
 }
 

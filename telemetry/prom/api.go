@@ -58,6 +58,9 @@ func (m *Metrics) API() http.Handler {
 		mux.Handle("GET /api/v1/"+path, h)
 		mux.Handle("POST /api/v1/"+path, h)
 	}
+	mux.HandleFunc("/api/v1/", func(w http.ResponseWriter, r *http.Request) {
+		writeError(w, mayfly.Errorf(mayfly.NotFound, "", "%s %s is no part of Prometheus's API that Mayfly has", r.Method, r.URL.Path))
+	})
 	return mux
 }
 
@@ -95,7 +98,9 @@ func writeError(w http.ResponseWriter, err error) {
 		kind, status = "execution", http.StatusUnprocessableEntity
 	case mayfly.Unavailable:
 		kind, status = "unavailable", http.StatusServiceUnavailable
-	case mayfly.Denied, mayfly.Unauthorized, mayfly.NotFound:
+	case mayfly.NotFound:
+		kind, status = "not_found", http.StatusNotFound
+	case mayfly.Denied, mayfly.Unauthorized:
 		kind, status = "bad_data", mayfly.CodeOf(err).HTTPStatus()
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -161,10 +166,8 @@ func (m *Metrics) stretch(r *http.Request) (s stretch, err error) {
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return s, err
 	}
-	if n := r.FormValue("limit"); n != "" {
-		if s.limit, err = strconv.Atoi(n); err != nil || s.limit < 0 {
-			return s, mayfly.Errorf(mayfly.Invalid, "", "limit %q is not a number", n)
-		}
+	if s.limit, err = formLimit(r); err != nil {
+		return s, err
 	}
 	s.start, s.end, s.sets = start.UnixMilli(), end.UnixMilli(), sets
 	s.Querier, err = m.Querier(s.start, s.end)
@@ -251,13 +254,23 @@ type metadata struct {
 	Unit string `json:"unit"`
 }
 
+// apiMetadata tells of all metrics, or of one. Each has one type and help here,
+// so that limit_per_metric changes nothing.
 func (m *Metrics) apiMetadata(r *http.Request) answer {
+	limit, err := formLimit(r)
+	if err != nil {
+		return failed(err)
+	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	groups := m.groups()
+	m.mu.Unlock()
 	out := map[string][]metadata{}
-	for name, f := range m.families {
-		if want := r.FormValue("metric"); want == "" || want == name {
-			out[name] = []metadata{{Type: f.kind, Help: f.help}}
+	for _, g := range groups {
+		if limit > 0 && len(out) == limit {
+			break
+		}
+		if want := r.FormValue("metric"); want == "" || want == g.name {
+			out[g.name] = []metadata{{Type: g.kind, Help: g.help}}
 		}
 	}
 	return answer{data: out}
@@ -309,8 +322,16 @@ func (m *Metrics) apiExemplars(r *http.Request) answer {
 	return answer{data: out}
 }
 
-func (m *Metrics) apiRules(*http.Request) answer {
+// apiRules tells of the alerts' rules. There are none that record.
+func (m *Metrics) apiRules(r *http.Request) answer {
 	groups, _ := m.rules()
+	switch kind := r.FormValue("type"); kind {
+	case "", "alert":
+	case "record":
+		groups = []any{}
+	default:
+		return failed(mayfly.Errorf(mayfly.Invalid, "", "type %q is neither alert nor record", kind))
+	}
 	return answer{data: map[string]any{"groups": groups}}
 }
 
@@ -353,6 +374,19 @@ func formTime(r *http.Request, name string, missing time.Time) (time.Time, error
 		return t, mayfly.Errorf(mayfly.Invalid, "", "%s %q is neither RFC 3339 nor Unix seconds", name, s)
 	}
 	return t, nil
+}
+
+// formLimit reads how many results are wanted; 0 is all.
+func formLimit(r *http.Request) (int, error) {
+	n := r.FormValue("limit")
+	if n == "" {
+		return 0, nil
+	}
+	limit, err := strconv.Atoi(n)
+	if err != nil || limit < 0 {
+		return 0, mayfly.Errorf(mayfly.Invalid, "", "limit %q is not a number", n)
+	}
+	return limit, nil
 }
 
 func formDuration(r *http.Request, name string) (time.Duration, error) {

@@ -177,7 +177,7 @@ type embedded struct {
 
 // appendEmbedded adds the metrics that a line holds, if it is in the embedded
 // metric format. Each becomes a counter of its values and one of their number,
-// so that means and rates can be asked for; dimensions become labels.
+// so that means and rates can be asked for; dimensions of all sets become labels.
 func appendEmbedded(points []telemetry.Point, l *mayfly.LogLine) []telemetry.Point {
 	if !strings.HasPrefix(l.Text, "{") || !strings.Contains(l.Text, `"CloudWatchMetrics"`) {
 		return points
@@ -189,8 +189,8 @@ func appendEmbedded(points []telemetry.Point, l *mayfly.LogLine) []telemetry.Poi
 	}
 	for _, set := range e.AWS.CloudWatchMetrics {
 		labels := map[string]string{}
-		if len(set.Dimensions) > 0 {
-			for _, d := range set.Dimensions[0] {
+		for _, dimensions := range set.Dimensions { // each is a way to sum the same values
+			for _, d := range dimensions {
 				if v, ok := fields[d].(string); ok {
 					labels[d] = v
 				}

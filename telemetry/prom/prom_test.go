@@ -2,6 +2,7 @@ package prom
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math"
@@ -14,6 +15,7 @@ import (
 
 	promapi "github.com/prometheus/client_golang/api"
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	"go.uber.org/goleak"
 
@@ -316,6 +318,64 @@ func TestCustomMetrics(t *testing.T) {
 		}
 		if err != nil || len(got) != 1 || got[0].Value != want {
 			t.Errorf("%s: %v %v, want %v", expr, got, err, want)
+		}
+	}
+}
+
+// What functions report of one metric in parts is one metric to those who read
+// the text and the metadata.
+func TestPartsAreOneMetric(t *testing.T) {
+	m := open(t, t.TempDir(), nil)
+	point := func(name, le string, v float64) telemetry.Point {
+		p := telemetry.Point{App: "shop", Function: "pay", Name: name, Kind: telemetry.PointDelta, Value: v, Help: "Amounts.", Labels: map[string]string{"region": "eu"}}
+		if le != "" {
+			p.Labels["le"] = le
+		}
+		return p
+	}
+	m.Points([]telemetry.Point{
+		point("amount_bucket", "+Inf", 7), point("amount_bucket", "10", 5), point("amount_bucket", "5", 2), point("amount_bucket", "100", 6), point("amount_sum", "", 300), point("amount_count", "", 7),
+		point("orders", "", 3), point("lone_count", "", 1),
+	})
+	m.Lines([]mayfly.LogLine{{App: "shop", Function: "pay", Text: `{"_aws":{"CloudWatchMetrics":[{"Dimensions":[["tier"],["tier","zone"]],"Metrics":[{"Name":"latency"}]}]},"tier":"gold","zone":"a","latency":4}`}})
+	var text strings.Builder
+	m.WriteText(&text)
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(text.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h := families["amount"]; h.GetType().String() != "HISTOGRAM" || h.GetHelp() != "Amounts." || h.Metric[0].Histogram.GetSampleCount() != 7 || len(h.Metric[0].Histogram.Bucket) != 4 || h.Metric[0].Histogram.Bucket[0].GetUpperBound() != 5 {
+		t.Errorf("histogram: %v", h)
+	}
+	if s := families["latency"]; s.GetType().String() != "SUMMARY" || s.Metric[0].Summary.GetSampleSum() != 4 || len(s.Metric[0].Label) != 4 {
+		t.Errorf("summary: %v", s)
+	}
+	for name, kind := range map[string]string{"orders": "COUNTER", "lone_count": "COUNTER"} {
+		if f := families[name]; f == nil || f.GetType().String() != kind {
+			t.Errorf("%s: %v", name, f)
+		}
+	}
+	about := func(query string) (out struct {
+		Status string
+		Data   map[string][]metadata
+	}) {
+		w := httptest.NewRecorder()
+		m.API().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/v1/"+query, nil).WithContext(mayfly.WithCaller(t.Context(), mayfly.Caller{Kind: mayfly.CallerAdmin})))
+		if err := json.Unmarshal(w.Body.Bytes(), &out); err != nil {
+			t.Errorf("%s: %v", query, err)
+		}
+		return out
+	}
+	if d := about("metadata?metric=amount").Data; len(d) != 1 || d["amount"][0].Type != exphist {
+		t.Errorf("metadata: %v", d)
+	}
+	if d := about("metadata?limit=2").Data; len(d) != 2 {
+		t.Errorf("two metrics: %v", d)
+	}
+	for _, bad := range []string{"metadata?limit=x", "rules?type=some", "nothing"} {
+		if s := about(bad).Status; s != "error" {
+			t.Errorf("%s: %q", bad, s)
 		}
 	}
 }

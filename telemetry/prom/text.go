@@ -38,17 +38,22 @@ func (m *Metrics) WriteText(to io.Writer) {
 	var text strings.Builder
 	m.mu.Lock()
 	m.collect(m.cfg.Now())
-	for _, name := range sortedKeys(m.families) {
-		m.families[name].write(&text)
+	for _, g := range m.groups() {
+		g.write(&text)
 	}
 	m.mu.Unlock()
 	_, _ = w.WriteString(text.String()) // a reader that is gone needs no text
 }
 
+func (g *group) write(w *strings.Builder) {
+	w.WriteString("# HELP " + g.name + " " + escape(g.help, false) + "\n# TYPE " + g.name + " " + string(g.kind) + "\n")
+	for _, f := range g.families {
+		f.write(w)
+	}
+}
+
 func (f *family) write(w *strings.Builder) {
-	w.WriteString("# HELP " + f.name + " " + escape(f.help, false) + "\n# TYPE " + f.name + " " + string(f.kind) + "\n")
-	for _, key := range sortedKeys(f.series) {
-		s := f.series[key]
+	for _, s := range f.ordered() {
 		if s.hist == nil {
 			writeSample(w, f.name, s.labels, "", s.value)
 			continue

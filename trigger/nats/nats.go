@@ -99,7 +99,8 @@ func find(ctx context.Context, js jetstream.JetStream, subject string) (string, 
 	switch {
 	case err == nil:
 		return stream, nil
-	case errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+	case errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount),
+		errors.Is(err, nats.ErrNoResponders): // a server without JetStream
 		return "", nil
 	}
 	return "", fmt.Errorf("find the stream of %s: %w", subject, err)
