@@ -58,7 +58,7 @@ func TestFirstDeployFails(t *testing.T) {
 	}
 	write(t, filepath.Join(dir, "hello/app.py"), version1)
 	eventually(t, "the route is listed", func() bool { return strings.Contains(n.out.String(), n.Gateway+"/hello\n") })
-	write(t, filepath.Join(dir, "mayfly.yaml"), strings.ReplaceAll(pythonManifest, "/hello", "/hallo"))
+	write(t, filepath.Join(dir, "mayfly.yaml"), strings.ReplaceAll(pythonManifest, "GET /hello", "GET /hallo"))
 	eventually(t, "the new route is listed", func() bool { return strings.Contains(n.out.String(), n.Gateway+"/hallo\n") })
 	write(t, filepath.Join(dir, "hello/app.py"), strings.ReplaceAll(version1, "one", "two"))
 	eventually(t, "the save is live", func() bool { return n.call("GET", "/hallo", "").body == "two" })
