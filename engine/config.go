@@ -15,7 +15,6 @@ const (
 	Fast   Durability = "fast"   // after a write; the disk is synced every 100 ms
 )
 
-
 // Config says where the engine keeps its state. Exactly one of Dir and URL is
 // needed: with URL the streams live in that server.
 type Config struct {
