@@ -81,6 +81,24 @@ func (b Bytes) String() string {
 	return fmt.Sprintf("%dB", int64(b))
 }
 
+// About is b for reading: with one digit behind the point where String, which is
+// exact, is long.
+func (b Bytes) About() string {
+	exact := b.String()
+	if len(exact) <= len("1023MiB") {
+		return exact
+	}
+	for _, unit := range []struct {
+		size Bytes
+		name string
+	}{{GiB, "GiB"}, {MiB, "MiB"}, {KiB, "KiB"}} {
+		if b >= unit.size {
+			return fmt.Sprintf("%.1f%s", float64(b)/float64(unit.size), unit.name)
+		}
+	}
+	return exact
+}
+
 func (b Bytes) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
 
 func (b *Bytes) UnmarshalText(text []byte) (err error) {

@@ -56,6 +56,11 @@ func TestProblemsSayWhereCodeFailed(t *testing.T) {
 }
 
 func TestSizes(t *testing.T) {
+	for want, b := range map[string]mayfly.Bytes{"1.4GiB": 1493177097, "1GiB": mayfly.GiB, "1400MiB": 1400 * mayfly.MiB, "1536KiB": 1536 * mayfly.KiB, "7B": 7, "0B": 0, "1025B": 1025, "1.1MiB": 1200001} {
+		if got := b.About(); got != want {
+			t.Errorf("%d is about %s, not %s", int64(b), got, want)
+		}
+	}
 	for text, want := range map[string]mayfly.Bytes{"256MiB": 256 * mayfly.MiB, "1.5GiB": 1536 * mayfly.MiB, "10": 10, "2 kB": 2000, "0": 0} {
 		if got, err := mayfly.ParseBytes(text); err != nil || got != want {
 			t.Errorf("ParseBytes(%q) = %d, %v", text, got, err)

@@ -137,7 +137,7 @@ func (q *Quotas) Reserve(app mayfly.AppName, kind, name string, bytes int64) err
 		return nil
 	}
 	if bytes > 0 && s.held+bytes > s.quota {
-		return s.full(app, mayfly.Bytes(bytes).String()+" more")
+		return s.full(app, mayfly.Bytes(bytes).About()+" more")
 	}
 	r := resource{kind, name}
 	s.set(r, s.of[r]+bytes)
@@ -168,7 +168,7 @@ func (q *Quotas) Full(app mayfly.AppName, bytes int64) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if s := q.apps[app]; s != nil && s.held+bytes > s.quota {
-		return s.full(app, mayfly.Bytes(bytes).String()+" more")
+		return s.full(app, mayfly.Bytes(bytes).About()+" more")
 	}
 	return nil
 }
@@ -200,12 +200,12 @@ func (s *share) full(app mayfly.AppName, wanted string) error {
 	})
 	var by []string
 	for _, r := range held[:min(len(held), most)] {
-		by = append(by, fmt.Sprintf("%s/%s %s", r.kind, r.name, mayfly.Bytes(s.of[r])))
+		by = append(by, fmt.Sprintf("%s/%s %s", r.kind, r.name, mayfly.Bytes(s.of[r]).About()))
 	}
 	where := ""
 	if len(by) > 0 {
 		where = " (" + strings.Join(by, ", ") + ")"
 	}
 	return mayfly.Errorf(mayfly.Quota, "write", "app %s holds %s of its quota of %s%s, which leaves no room for %s; delete some of it, or raise quota: in the manifest",
-		app, mayfly.Bytes(s.held), mayfly.Bytes(s.quota), where, wanted)
+		app, mayfly.Bytes(s.held).About(), mayfly.Bytes(s.quota), where, wanted)
 }

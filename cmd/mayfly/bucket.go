@@ -47,7 +47,7 @@ func listBuckets(cmd *cobra.Command, g *globals) error {
 			if b.Public {
 				public = "public"
 			}
-			objects, size := strconv.FormatInt(b.Objects, 10), mayfly.Bytes(b.Bytes).String()
+			objects, size := strconv.FormatInt(b.Objects, 10), mayfly.Bytes(b.Bytes).About()
 			if b.Elsewhere {
 				objects, size = "", "elsewhere"
 			}
@@ -85,7 +85,7 @@ func newBucketLsCmd(g *globals) *cobra.Command {
 		return g.appRaw(cmd.Context(), http.MethodGet, "/buckets/"+url.PathEscape(bucket)+"/objects?"+q.Encode(), nil, &out, func(w io.Writer) {
 			var rows [][]string
 			for _, o := range out.Objects {
-				rows = append(rows, []string{o.Modified.Local().Format("2006-01-02 15:04:05"), mayfly.Bytes(o.Size).String(), o.Key})
+				rows = append(rows, []string{o.Modified.Local().Format("2006-01-02 15:04:05"), mayfly.Bytes(o.Size).About(), o.Key})
 			}
 			table(w, "MODIFIED\tSIZE\tKEY", rows)
 			if out.Next != "" {
@@ -195,7 +195,7 @@ func (g *globals) upload(ctx context.Context, file, object string) error {
 	}
 	_ = res.Body.Close()
 	return g.print(map[string]any{"bucket": bucket, "key": key, "size": size}, func(w io.Writer) {
-		fmt.Fprintf(w, "%s/%s, %s\n", bucket, key, mayfly.Bytes(size))
+		fmt.Fprintf(w, "%s/%s, %s\n", bucket, key, mayfly.Bytes(size).About())
 	})
 }
 
@@ -257,7 +257,7 @@ func (g *globals) download(ctx context.Context, object, file string) (err error)
 	if err != nil {
 		return err
 	}
-	return g.print(map[string]any{"file": file, "size": n}, func(w io.Writer) { fmt.Fprintf(w, "%s, %s\n", file, mayfly.Bytes(n)) })
+	return g.print(map[string]any{"file": file, "size": n}, func(w io.Writer) { fmt.Fprintf(w, "%s, %s\n", file, mayfly.Bytes(n).About()) })
 }
 
 func newBucketRmCmd(g *globals) *cobra.Command {

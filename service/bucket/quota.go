@@ -88,7 +88,7 @@ func (d *Driver) reserve(p place, key string, size int64) (release func(done boo
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if grow > 0 && p.spec.quota > 0 && u.used+grow > p.spec.quota {
-		return nil, full("bucket " + p.bucket + " holds " + mayfly.Bytes(u.used).String() + " of its quota of " + mayfly.Bytes(p.spec.quota).String() + "; delete objects or raise the quota in the manifest")
+		return nil, full("bucket " + p.bucket + " holds " + mayfly.Bytes(u.used).About() + " of its quota of " + mayfly.Bytes(p.spec.quota).String() + "; delete objects or raise the quota in the manifest")
 	}
 	if err := d.cfg.Quotas.Reserve(p.app, service.KindBucket, p.bucket, grow); err != nil {
 		return nil, full(mayfly.MessageOf(err))
