@@ -171,6 +171,7 @@ func (n *Node) Run(ctx context.Context) error {
 	for _, s := range servers {
 		g.Go(func() error { return named(s.name, s.serve()) })
 	}
+	g.Go(func() error { n.settle(gctx); return nil })
 	g.Go(func() error {
 		select {
 		case <-ctx.Done():
@@ -181,6 +182,21 @@ func (n *Node) Run(ctx context.Context) error {
 		return nil
 	})
 	return g.Wait()
+}
+
+// settleAfter is when a node has started: nothing more is touched only once.
+const settleAfter = 3 * time.Second
+
+// settle gives back what starting took and running does not need.
+func (n *Node) settle(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-time.After(settleAfter):
+	}
+	if err := forgetPages(); err != nil {
+		n.cfg.Log.Debug("the program's file stays in memory", "err", err)
+	}
 }
 
 // drain stops taking calls and waits for those under way.
