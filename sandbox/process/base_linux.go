@@ -40,7 +40,7 @@ var etcFiles = map[string]string{
 var etcShared = []string{
 	"ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "timezone", "alternatives", "mime.types", "protocols", "services", "os-release",
 	"ssl/certs", "ssl/openssl.cnf", "ssl/cert.pem", "pki/tls/certs", "pki/ca-trust/extracted", "ca-certificates", "crypto-policies",
-	"python2.7", "python3", "python3.*", "fonts", "magic", "terminfo", "bash.bashrc", "inputrc", "locale.conf", "locale.alias", "gai.conf", "host.conf",
+	"python2.7", "python3", "python3.*", "java*", "perl", "php", "fonts", "magic", "terminfo", "bash.bashrc", "inputrc", "locale.conf", "locale.alias", "gai.conf", "host.conf",
 }
 
 // systemFolders are the machine's folders that cells see read-only. Where one

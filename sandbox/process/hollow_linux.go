@@ -21,6 +21,7 @@ type hollow struct {
 	namespaces []*os.File
 	filter     []byte
 	adopted    bool
+	pids       uint64 // how many processes it may have
 }
 
 // entered are the namespaces in the order in which a child enters them.
@@ -36,7 +37,7 @@ func (c *Cell) make(ctx context.Context, a Assignment) error {
 	n := t.cell.nursery
 	w.mu.Lock()
 	name := w.name()
-	c.filter = w.filters.ordinary
+	c.filter, c.pids = w.filters.ordinary, uint64(a.withDefaults().Pids)
 	w.mu.Unlock()
 	u := strconv.Itoa(programUser)
 	c.cell = &cell{nursery: n, pidfd: -1, users: users{uids: u + " " + u + " 1\n", init: programUser, prog: programUser, gid: programUser}}
@@ -125,6 +126,10 @@ func (c *Cell) adopt(ctx context.Context, p *Process, pid int) error {
 		var w shim.Writer
 		w.Uint(uint64(inside))
 		_, err = c.cell.control.ask(ctx, shim.OpAdopt, w)
+	}
+	if err == nil && !c.cell.nursery.root && limitsProcesses() {
+		bound := unix.Rlimit{Cur: c.pids, Max: c.pids}
+		err = unix.Prlimit(pid, unix.RLIMIT_NPROC, &bound, nil)
 	}
 	if err != nil {
 		unix.Close(h.program)

@@ -105,7 +105,7 @@ func (h *walled) exec(ctx context.Context, p *Process, cmd Command, e *equipment
 	for _, file := range cmd.Files {
 		fds = append(fds, int(file.Fd()))
 	}
-	programLimits(&w, cmd.Assignment.withDefaults().Pids)
+	programLimits(&w, cmd)
 	switch {
 	case cmd.Isolation == IsolationGVisor:
 		w.Text(string(f.gvisor))

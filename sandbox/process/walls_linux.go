@@ -369,7 +369,7 @@ func tierOf(n *nursery) sandbox.Tier {
 		lack("a user of its own for each sandbox", "the daemon is not root: every sandbox runs as the daemon's user, inside its own user namespace")
 	}
 	for _, c := range []struct{ controller, wall string }{{"memory", "memory limit"}, {"pids", "process limit"}, {"cpu", "processor share"}} {
-		if n.groups.has(c.controller) {
+		if n.groups.has(c.controller) || c.controller == "pids" && limitsProcesses() {
 			t.Walls = append(t.Walls, c.wall)
 		} else {
 			lack(c.wall, "no writable cgroup with the "+c.controller+" controller; run the daemon as root, or in a systemd unit with Delegate=yes")
@@ -419,10 +419,12 @@ func whyNot(err error) string {
 
 // programLimits adds the limits of a program besides its cgroup's. None is
 // above the daemon's own.
-func programLimits(w *shim.Writer, pids int) {
+func programLimits(w *shim.Writer, cmd Command) {
 	all := map[int]uint64{unix.RLIMIT_NOFILE: maxFiles, unix.RLIMIT_FSIZE: maxFileSize, unix.RLIMIT_CORE: 0, unix.RLIMIT_MEMLOCK: 8 << 20, unix.RLIMIT_MSGQUEUE: 1 << 20}
-	if os.Geteuid() == 0 {
-		all[unix.RLIMIT_NPROC] = uint64(pids) // by user: elsewhere it would count the daemon's
+	// Where the daemon is not root, a template and its children are the same user
+	// to the kernel: they get their limits one by one (Cell.adopt).
+	if os.Geteuid() == 0 || limitsProcesses() && !cmd.Template {
+		all[unix.RLIMIT_NPROC] = uint64(cmd.Assignment.withDefaults().Pids)
 	}
 	w.Uint(uint64(len(all)))
 	for resource, bound := range all {
@@ -434,3 +436,16 @@ func programLimits(w *shim.Writer, pids int) {
 		w.Uint(bound)
 	}
 }
+
+// limitsProcesses reports whether the kernel counts RLIMIT_NPROC in each user
+// namespace by itself, as it does from Linux 5.14 on: then it limits a cell, and
+// not all that its user runs.
+var limitsProcesses = sync.OnceValue(func() bool {
+	var u unix.Utsname
+	var major, minor int
+	if unix.Uname(&u) != nil {
+		return false
+	}
+	n, _ := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor)
+	return n == 2 && (major > 5 || major == 5 && minor >= 14)
+})

@@ -2,6 +2,7 @@ package process
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -440,5 +441,26 @@ func probeUnprivileged() error {
 	}
 	defer p.Close()
 	<-p.Done()
+	if !slices.Contains(tier.Walls, "process limit") {
+		return nil
+	}
+	return unprivilegedForks(l)
+}
+
+// unprivilegedForks checks that a cell without cgroups has a process limit.
+func unprivilegedForks(l *Launcher) error {
+	var out bytes.Buffer
+	p, err := l.Start(background, Command{
+		Path: "/bin/sh", Args: []string{"-c", "i=0; while [ $i -lt 300 ]; do sleep 1000 & i=$((i+1)); done; echo all"}, Stdout: &out, Stderr: &out,
+		Assignment: Assignment{Who: who, Pids: 50},
+	})
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	<-p.Done()
+	if strings.Contains(out.String(), "all") {
+		return fmt.Errorf("there is no process limit: %s", out.String())
+	}
 	return nil
 }
