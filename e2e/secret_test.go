@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -33,6 +34,8 @@ functions:
 	"py/app.py": `import uuid
 instance = str(uuid.uuid4())
 def handler(event, context):
+    if event.get("fail"):
+        raise ValueError("cannot use " + open("/run/secrets/KEY").read())
     return {"instance": instance, "value": open("/run/secrets/KEY").read()}
 `,
 	"js/index.js": `const { randomUUID } = require("node:crypto"), { readFileSync } = require("node:fs");
@@ -70,6 +73,17 @@ func TestSecretFilesFollowARotation(t *testing.T) {
 			t.Fatalf("%s: %d %s", fn, r.status, r.body)
 		}
 		return a
+	}
+	if r := n.direct("rotating", "py", `{"fail": true}`); !strings.Contains(r.body, "cannot use [secret]") {
+		t.Errorf("what a failure says: %d %s", r.status, r.body)
+	}
+	var records []byte
+	eventually(t, "the failure is recorded", func() bool {
+		err := n.client().Do(t.Context(), "GET", "/v1/invocations?app=rotating&function=py", nil, &records)
+		return err == nil && strings.Contains(string(records), "cannot use")
+	})
+	if strings.Contains(string(records), "first value") || !strings.Contains(string(records), "cannot use [secret]") {
+		t.Errorf("what its record says: %s", records)
 	}
 	before := map[string]answer{}
 	for _, fn := range []string{"py", "js", "web"} {

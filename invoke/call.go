@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/mayfly-cloud/mayfly"
@@ -57,10 +58,22 @@ func (c *call) result() *Result {
 func (c *call) fail(err error) error {
 	outcome, ferr := c.outcome(err)
 	if ferr != nil {
-		err = ferr
+		err = c.invoker.redacted(ferr)
 	}
 	c.finish(outcome, err)
 	return err
+}
+
+// redacted is e without the secrets that code put into it.
+func (i *Invoker) redacted(e *mayfly.FunctionError) *mayfly.FunctionError {
+	if i.cfg.Redact == nil {
+		return e
+	}
+	shown := &mayfly.FunctionError{Type: i.cfg.Redact(e.Type), Message: i.cfg.Redact(e.Message), Trace: slices.Clone(e.Trace)}
+	for n, line := range shown.Trace {
+		shown.Trace[n] = i.cfg.Redact(line)
+	}
+	return shown
 }
 
 // outcome tells the failures of user code from those of the platform.

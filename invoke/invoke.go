@@ -46,7 +46,8 @@ type Config struct {
 	Budget   Budget  // nil: none
 	Watcher  Watcher // nil: none
 	Log      *slog.Logger
-	Region   string // in ARN-like ids; default "local"
+	Region   string              // in ARN-like ids; default "local"
+	Redact   func(string) string // of what functions' errors say; nil: as it is
 }
 
 // Invoker runs calls.

@@ -157,7 +157,7 @@ func newSecretScanCmd(g *globals) *cobra.Command {
 		}
 		err = g.print(found, func(w io.Writer) {
 			for _, l := range found {
-				fmt.Fprintf(w, "%s:%d: %s (%s)\n", l.File, l.Line, l.What, l.Hint)
+				fmt.Fprintf(w, "%s: %s (%s)\n", l.Place(), l.What, l.Hint)
 			}
 		})
 		if err == nil && len(found) > 0 {
@@ -187,7 +187,7 @@ func refuseLeaks(dir string) error {
 		}
 		if len(found) > 0 {
 			l := found[0]
-			return mayfly.Errorf(mayfly.Invalid, "", "%s:%d looks like a credential (%s); put it in a secret with: mayfly secret set NAME. mayfly secret scan %s shows all there are, and --allow-leaks deploys nevertheless", filepath.Join(source, l.File), l.Line, l.What, dir)
+			return mayfly.Errorf(mayfly.Invalid, "", "%s looks like a credential (%s); put it in a secret with: mayfly secret set NAME. mayfly secret scan %s shows all there are, and --allow-leaks deploys nevertheless", filepath.Join(source, l.Place()), l.What, dir)
 		}
 	}
 	return nil

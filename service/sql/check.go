@@ -21,11 +21,21 @@ func (d *Driver) Check(m *mayfly.Manifest) error {
 	var problems []error
 	for name, spec := range m.Databases {
 		if err := d.checkOne(m, name, spec); err != nil {
-			problems = append(problems, fmt.Errorf("databases.%s: %w", name, err))
+			problems = append(problems, placed("databases."+name, err))
 		}
 	}
 	slices.SortFunc(problems, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(problems...)
+}
+
+// placed is an error about the value at a path of the manifest, which is its
+// operation.
+func placed(path string, err error) error {
+	var e *mayfly.Error
+	if !errors.As(err, &e) {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return &mayfly.Error{Code: e.Code, Op: path, Message: e.Error(), Err: e.Err}
 }
 
 func (d *Driver) checkOne(m *mayfly.Manifest, name string, spec *mayfly.Database) error {
