@@ -614,12 +614,27 @@ func TestEventsAfterACrash(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(first.intents, "half.tmp"), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	n := start(t, dir)
+	for i := range 2 * maxRefusals { // more than are tried while nothing is accepted
+		key := fmt.Sprint("many", i)
+		note(key, "ObjectCreated:Put")
+		write(key, "new")
+	}
+	if err := first.reconcile(ctx, true); err == nil { // a start at which the queues take nothing
+		t.Error("events that were not accepted are told")
+	}
+	n := &node{dir: dir}
+	if n.Driver, err = Open(Config{Dir: dir, Authz: authz, Changed: n.changed}); err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	if err := errors.Join(n.Apply(ctx, manifests()), n.reconcile(ctx, false)); err != nil { // as Run does later
+		t.Fatal(err)
+	}
 	var got []string
 	for _, e := range n.seen() {
 		got = append(got, e.Event+" "+e.Key)
 	}
-	if fmt.Sprint(got) != "[ObjectCreated:Put made ObjectRemoved:Delete removed]" {
+	if len(got) != 2+2*maxRefusals || fmt.Sprint(got[:3]) != "[ObjectCreated:Put made ObjectRemoved:Delete removed ObjectCreated:Put many0]" {
 		t.Errorf("got %v", got)
 	}
 	if left, _ := os.ReadDir(n.intents); len(left) != 0 {

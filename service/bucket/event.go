@@ -136,7 +136,11 @@ func (d *Driver) reconcile(ctx context.Context, all bool) error {
 		return fmt.Errorf("read noted writes: %w", err)
 	}
 	var problems []error
+	failed := 0
 	for _, e := range entries { // in the order of their time
+		if failed == maxRefusals && !all {
+			break
+		}
 		file := filepath.Join(d.intents, e.Name())
 		if strings.HasSuffix(file, ".tmp") {
 			if all {
@@ -144,12 +148,22 @@ func (d *Driver) reconcile(ctx context.Context, all bool) error {
 			}
 			continue
 		}
-		problems = append(problems, d.retell(ctx, file, all))
+		if err := d.retell(ctx, file, all, failed < maxRefusals); err != nil && err != errLater {
+			problems = append(problems, err)
+			failed++
+		}
 	}
 	return errors.Join(problems...)
 }
 
-func (d *Driver) retell(ctx context.Context, file string, all bool) error {
+// maxRefusals is how many events are told in vain before the others wait for the
+// next time.
+const maxRefusals = 16
+
+// errLater is for an event that was not told because others were not accepted.
+var errLater = errors.New("it is told later")
+
+func (d *Driver) retell(ctx context.Context, file string, all, tell bool) error {
 	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // told meanwhile
@@ -168,6 +182,13 @@ func (d *Driver) retell(ctx context.Context, file string, all bool) error {
 			i.drop()
 			return nil
 		}
+		i.Done = true // only now can that be judged
+		if err := i.note(); err != nil {
+			return fmt.Errorf("note a write to bucket %s: %w", i.Change.Bucket, err)
+		}
+	}
+	if !tell {
+		return errLater
 	}
 	if err := d.cfg.Changed(ctx, i.Change); err != nil {
 		return fmt.Errorf("tell of a write to bucket %s: %w", i.Change.Bucket, err)
