@@ -1,9 +1,10 @@
 // The frame of every page: sign-in, navigation, the page of the path.
 import type { JSX } from 'preact'
-import { useState } from 'preact/hooks'
-import { login, logout, request, token } from './api'
-import { useData } from './data'
-import { Dialogs } from './dialogs'
+import { useEffect, useRef, useState } from 'preact/hooks'
+import { comebacks, ended, login, logout, lost, request, token } from './api'
+import { useData, useTick } from './data'
+import { Dialogs, say } from './dialogs'
+import { nextZone, span, utc, zone } from './format'
 import { Icon } from './icons'
 import { Keyboard, openHelp, openPalette, type Place, useKeys } from './keys'
 import { Alerts } from './pages/alerts'
@@ -76,23 +77,51 @@ export function App() {
   document.title = `${title} · Mayfly`
   return (
     <div class="frame" onClick={onClick}>
-      <a class="skip" href="#main">Skip to the page</a>
+      <a class="skip" href="#main" onClick={(e) => { e.preventDefault(); document.getElementById('main')?.focus() }}>Skip to the page</a>
       <Side path={path} />
+      <Arriving path={path} />
       <main id="main" tabIndex={-1} key={path}>{found ? found.page.show(found.params!) : <Nothing title="No such page" icon="search">There is nothing at {path}.</Nothing>}</main>
       <Keyboard places={places} />
+      <Connection />
       <Dialogs />
     </div>
   )
 }
 
+/** Brings who goes to another page to its begin: readers and the keyboard too. */
+function Arriving(props: { path: string }) {
+  const before = useRef(props.path)
+  useEffect(() => {
+    if (before.current === props.path) return
+    before.current = props.path
+    window.scrollTo(0, 0)
+    document.getElementById('main')?.focus({ preventScroll: true })
+  }, [props.path])
+  return null
+}
+
+/** Says that the node does not answer, and that it does again. */
+function Connection() {
+  useTick(1000)
+  const back = comebacks.value
+  useEffect(() => {
+    if (back > 0) say('The node answers again; what is shown is up to date')
+  }, [back])
+  if (!lost.value) return null
+  return <p class="lost" role="alert"><b>The node does not answer</b> since {span((Date.now() - lost.value) / 1000)}. What is shown is from before; it is asked again each second.</p>
+}
+
 function Side(props: { path: string }) {
   const alerts = useData<{ alerts: { state: string; silenced?: boolean }[] }>('/v1/alerts', 10_000)
   const firing = alerts.value?.alerts.filter((a) => a.state === 'firing' && !a.silenced).length ?? 0
+  const [open, setOpen] = useState(false) // on a small screen
+  useEffect(() => setOpen(false), [props.path])
   const here = (p: Place) => (p.path === props.path ? 'page' : p.path !== '/' && props.path.startsWith(p.path + '/') ? 'true' : p.path === '/' && props.path.startsWith('/functions/') ? 'true' : undefined)
   return (
-    <nav class="side" aria-label="Pages">
+    <nav class={open ? 'side open' : 'side'} aria-label="Pages" onKeyDown={(e) => e.key === 'Escape' && setOpen(false)}>
       <a class="brand" href="/"><Logo />Mayfly</a>
-      <button class="find" onClick={openPalette}><Icon name="search" />Find<kbd>Ctrl K</kbd></button>
+      <button class="find" onClick={openPalette}><Icon name="search" />Find<kbd>{/Mac|iP/.test(navigator.platform) ? '⌘' : 'Ctrl'} K</kbd></button>
+      <button class="menu" aria-expanded={open} onClick={() => setOpen(!open)}><Icon name={open ? 'close' : 'menu'} /><span class="hidden">Pages</span>{firing > 0 && <span class="badge">{firing}<span class="hidden"> alerts fire</span></span>}</button>
       {groups.map((group) => (
         <div key={group} class="group">
           {group && <h2>{group}</h2>}
@@ -105,8 +134,9 @@ function Side(props: { path: string }) {
       ))}
       <div class="foot">
         <button class="plain" onClick={nextTheme} aria-label={`Theme: ${theme.value}`} title={`Theme: ${theme.value} (T)`}><Icon name={theme.value} /></button>
+        <button class="plain zone" onClick={nextZone} title={utc.value ? 'Times are UTC: show those of this browser (Z)' : 'Times are those of this browser: show UTC (Z)'} aria-label={`Times are ${zone()}`}>{zone()}</button>
         <button class="plain" onClick={openHelp} aria-label="Keyboard help" title="Keyboard (?)"><Icon name="keys" /></button>
-        <button class="plain" onClick={logout} aria-label="Sign out" title="Sign out"><Icon name="out" /></button>
+        <button class="plain" onClick={() => logout()} aria-label="Sign out" title="Sign out"><Icon name="out" /></button>
       </div>
     </nav>
   )
@@ -120,10 +150,12 @@ function SignIn() {
   const [problem, setProblem] = useState('')
   async function submit(ev: SubmitEvent) {
     ev.preventDefault()
-    const value = String(new FormData(ev.target as HTMLFormElement).get('token')).trim()
+    const form = new FormData(ev.target as HTMLFormElement)
+    const value = String(form.get('token')).trim()
+    setProblem('')
     try {
       await request('GET', '/v1/node', undefined, undefined, value)
-      login(value)
+      login(value, form.get('stay') !== null)
     } catch (err) {
       setProblem((err as Error).message)
     }
@@ -136,10 +168,11 @@ function SignIn() {
         <form onSubmit={submit}>
           <label for="token">Token</label>
           <input id="token" name="token" type="password" autocomplete="current-password" required autoFocus />
+          <label class="check"><input type="checkbox" name="stay" /> stay signed in on this browser</label>
           <button class="primary">Sign in</button>
-          <p role="alert" class="problem">{problem}</p>
+          <p role="alert" class="problem">{problem || (ended.value && `You were signed out: ${ended.value}`)}</p>
         </form>
-        <p class="quiet">The token is in <code>profile.json</code> in the node's data folder, and in the file that <code>--ready-file</code> names.</p>
+        <p class="quiet"><code>mayfly console</code> prints a link that signs you in. The token itself is in <code>profile.json</code> in the node's data folder.</p>
       </div>
     </main>
   )

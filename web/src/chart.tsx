@@ -1,7 +1,8 @@
 // Charts over time, and PromQL behind them.
-import { useEffect, useRef } from 'preact/hooks'
+import { useEffect, useRef, useState } from 'preact/hooks'
 import uPlot from 'uplot'
 import { query, useData, useTick } from './data'
+import { utc, zoned } from './format'
 import { go } from './router'
 import { colour, drawn as drawnIn, series as colours } from './theme'
 
@@ -31,6 +32,10 @@ export const number = (v: string) => (v === 'NaN' || v === '+Inf' || v === '-Inf
 
 export function named(metric: Record<string, string>): string {
   const { __name__: name, ...labels } = metric
+  if (!name && labels.app && labels.function) {
+    const { app, function: fn, ...others } = labels
+    return [`${app}/${fn}`, ...Object.entries(others).map(([k, v]) => `${k}=${v}`)].join(' ')
+  }
   const text = Object.entries(labels).map(([k, v]) => (Object.keys(labels).length === 1 ? v : `${k}=${v}`)).join(' ')
   return [name, text].filter(Boolean).join(' ') || 'value'
 }
@@ -48,90 +53,152 @@ interface Props {
   series: Series[]
   label: string
   minutes?: number // of the axis, where it is more than the samples fill
+  fit?: boolean // leave the time before the first sample away
   height?: number
   format?: (v: number) => string
   points?: Point[] // calls that stand for others: a click opens the trace
-  stacked?: boolean
 }
 
+const plainNumber = (v: number) => String(Math.round(v * 1000) / 1000)
+
+/** A chart with its legend, which says the last values and hides a series with a click. It is a slider over time for readers: the arrow keys read values at their time. */
 export function Chart(props: Props) {
+  const { series, points, label, height = 220, format = plainNumber } = props
   const at = useRef<HTMLDivElement>(null)
-  const { series, points, label, height = 220 } = props
+  const now = useRef(props)
+  now.current = props
+  const plot = useRef<uPlot | undefined>(undefined)
+  const [hidden, setHidden] = useState<Set<string>>(new Set())
+  const shape = series.map((s) => s.label).join('\n')
   useEffect(() => {
     const box = at.current!
-    const plot = new uPlot(options(props, box.clientWidth, height), data(props), box)
-    const dots = points?.length ? overlay(plot, points, props.format) : undefined
-    const resize = new ResizeObserver(() => {
-      plot.setSize({ width: box.clientWidth, height })
-      dots?.()
-    })
+    const u = new uPlot(options(now, box.clientWidth, height), align(now.current.series), box)
+    plot.current = u
+    const resize = new ResizeObserver(() => u.setSize({ width: box.clientWidth, height }))
     resize.observe(box)
     return () => {
       resize.disconnect()
-      plot.destroy()
+      u.destroy()
     }
-  }, [series, points, drawnIn.value, height])
-  return <div ref={at} class="chart" role="img" aria-label={`Chart of ${label}`} />
+  }, [shape, drawnIn.value, utc.value, height])
+  // New values are put into the chart that is there, so that what is read on it stays.
+  useEffect(() => plot.current?.setData(align(series)), [series, points])
+  useEffect(() => series.forEach((s, i) => plot.current?.setSeries(i + 1, { show: !hidden.has(s.label) })), [hidden, shape, drawnIn.value, utc.value, height])
+  const toggle = (name: string) => setHidden((old) => { const next = new Set(old); if (!next.delete(name)) next.add(name); return next })
+  const onKey = (ev: KeyboardEvent) => {
+    const u = plot.current
+    const by = { ArrowRight: 1, ArrowLeft: -1 }[ev.key]
+    if (!u || !by) return
+    ev.preventDefault()
+    const times = u.data[0]
+    const idx = Math.min(times.length - 1, Math.max(0, u.cursor.idx === null || u.cursor.idx === undefined ? times.length - 1 : u.cursor.idx + by))
+    u.setCursor({ left: u.valToPos(times[idx], 'x'), top: 0 })
+  }
+  const last = (s: Series) => [...s.values].reverse().find((v) => v !== null)
+  const said = (s: Series) => { const v = last(s); return v === undefined || v === null ? '–' : format(v) }
+  return (
+    <figure class="chart">
+      <div ref={at} class="plot" role="slider" tabIndex={0} aria-label={`Chart of ${label}`} aria-valuemin={0} aria-valuemax={Math.max(0, ...series.map((s) => s.times.length - 1))} aria-valuenow={0} aria-valuetext={series.map((s) => `${s.label} ${said(s)}`).join(', ')} onKeyDown={onKey} />
+      <figcaption class="keys">{series.map((s, i) => (
+        <button key={s.label} class="plain" aria-pressed={!hidden.has(s.label)} onClick={() => toggle(s.label)}><i style={{ background: `var(${colours[i % colours.length]})` }} />{s.label} <b>{said(s)}</b></button>
+      ))}</figcaption>
+    </figure>
+  )
 }
 
-function data(p: Props): uPlot.AlignedData {
-  const aligned = align(p.series)
-  if (!p.stacked) return aligned
-  const sums = (aligned[0] as number[]).map(() => 0)
-  const stacked = (aligned.slice(1) as (number | null)[][]).map((column) => column.map((v, i) => (sums[i] += v ?? 0)))
-  return [aligned[0], ...stacked.reverse()] as uPlot.AlignedData
-}
+const least = 300 // seconds that an axis shows at least
 
-function options(p: Props, width: number, height: number): uPlot.Options {
+function options(now: { current: Props }, width: number, height: number): uPlot.Options {
   const quiet = colour('--quiet')
   const line = colour('--line')
-  const format = p.format ?? ((v: number) => String(Math.round(v * 1000) / 1000))
-  const axis = { stroke: quiet, grid: { stroke: line, width: 1 }, ticks: { show: false }, font: '11px system-ui, sans-serif' }
-  const drawn = p.stacked ? [...p.series].reverse() : p.series
-  const paint = (i: number) => colour(colours[(p.stacked ? drawn.length - 1 - i : i) % colours.length])
-  const end = p.minutes ? range(p.minutes) : undefined
+  const format = (v: number) => (now.current.format ?? plainNumber)(v)
+  const axis = { stroke: quiet, ticks: { show: false }, font: '11px system-ui, sans-serif' }
+  const paint = (i: number) => colour(colours[i % colours.length])
+  const { series } = now.current
+  const span = (_u: uPlot, min: number, max: number): [number, number] => {
+    const { minutes, fit } = now.current
+    if (!minutes) return [min, max]
+    const { start, end } = range(minutes)
+    return [fit && min > start ? Math.min(min, end - least) : start, end]
+  }
   return {
     width, height,
-    cursor: { points: { size: 6 }, y: false },
-    legend: { live: true },
-    scales: {
-      x: end ? { range: () => [end.start, end.end] } : {},
-      y: { range: (_u, _min, max) => [0, max > 0 ? max * 1.15 : 1] },
-    },
-    axes: [{ ...axis, grid: { show: false }, size: 26, values: (_u, ticks, _i, _space, step) => ticks.map((t) => moment(t, step)) }, { ...axis, size: 62, values: (_u, ticks) => ticks.map((v) => format(v)) }],
-    series: [{ value: (_u, t) => (t ? new Date(t * 1000).toLocaleTimeString() : '') }, ...drawn.map((s, i) => ({
+    cursor: { points: { size: 7 }, y: false, drag: { x: false, y: false }, sync: { key: 'time' } },
+    legend: { show: false },
+    padding: [10, 8, 0, 0],
+    scales: { x: { range: span }, y: { range: (_u, _min, max) => [0, max > 0 ? max * 1.06 : 1] } },
+    axes: [
+      { ...axis, grid: { show: false }, size: 26, values: (_u, ticks, _i, _space, step) => ticks.map((t) => moment(t, step)) },
+      { ...axis, grid: { stroke: line, width: 1 }, gap: 8, size: (_u, texts) => 18 + 6.2 * Math.max(0, ...(texts ?? []).map((t) => t.length)), values: (_u, ticks) => ticks.map(format) },
+    ],
+    series: [{}, ...series.map((s, i) => ({
       label: s.label, stroke: paint(i), width: 1.75, spanGaps: false,
-      fill: p.stacked ? paint(i).replace('rgb(', 'rgba(').replace(')', ', .75)') : undefined,
+      fill: series.length <= 3 ? paint(i).replace('rgb(', 'rgba(').replace(')', ', .07)') : undefined,
       points: { show: s.values.filter((v) => v !== null).length < 3, size: 5 },
-      value: (_u: uPlot, v: number | null) => (v === null || v === undefined ? '–' : format(v)),
     }))],
+    plugins: [reading(now, format), exemplars(now, format)],
   }
 }
 
 /** A time of the axis, as exact as its ticks are apart. */
 function moment(t: number, step: number): string {
-  const d = new Date(t * 1000)
-  const two = (n: number) => String(n).padStart(2, '0')
-  if (step >= 86_400 || (d.getHours() === 0 && d.getMinutes() === 0 && step >= 3600)) return `${two(d.getMonth() + 1)}-${two(d.getDate())}`
-  return `${two(d.getHours())}:${two(d.getMinutes())}${step < 60 ? `:${two(d.getSeconds())}` : ''}`
+  const d = zoned(t * 1000)
+  const text = d.toISOString()
+  if (step >= 86_400 || (d.getUTCHours() === 0 && d.getUTCMinutes() === 0 && step >= 3600)) return text.slice(5, 10)
+  return text.slice(11, step < 60 ? 19 : 16)
+}
+
+const read = 12 // series of one reading
+
+/** What the series are at the cursor, the largest first, beside it. */
+function reading(now: { current: Props }, format: (v: number) => string): uPlot.Plugin {
+  const box = document.createElement('div')
+  box.className = 'reading'
+  box.hidden = true
+  let here = false // the other charts of the page follow the cursor, and are not read
+  const show = (u: uPlot) => {
+    const { idx, left } = u.cursor
+    here = u.over.matches(':hover') || document.activeElement === u.root.parentElement
+    box.hidden = !here || idx === null || idx === undefined || (left ?? -1) < 0
+    if (box.hidden) return
+    const rows = u.series.slice(1).map((s, i) => ({ s, i, v: u.data[i + 1][idx!] })).filter((r) => r.s.show && r.v !== null && r.v !== undefined).sort((a, b) => b.v! - a.v!)
+    const head = document.createElement('b')
+    head.textContent = zoned(u.data[0][idx!] * 1000).toISOString().slice(now.current.minutes && now.current.minutes <= 1440 ? 11 : 5, 19).replace('T', ' ')
+    box.replaceChildren(head, ...rows.slice(0, read).map(({ s, i, v }) => {
+      const row = document.createElement('p')
+      const mark = document.createElement('i')
+      mark.style.background = `var(${colours[i % colours.length]})`
+      const value = document.createElement('b')
+      value.textContent = format(v!)
+      row.append(mark, String(s.label), value)
+      return row
+    }))
+    if (rows.length > read) box.append(`and ${rows.length - read} more`)
+    if (document.activeElement === u.root.parentElement) {
+      u.root.parentElement!.setAttribute('aria-valuenow', String(idx))
+      u.root.parentElement!.setAttribute('aria-valuetext', `${head.textContent}: ${rows.slice(0, read).map(({ s, v }) => `${s.label} ${format(v!)}`).join(', ')}`)
+    }
+    const right = left! > u.over.clientWidth / 2
+    box.style.left = right ? 'auto' : `${left! + 14}px`
+    box.style.right = right ? `${u.over.clientWidth - left! + 14}px` : 'auto'
+  }
+  return { hooks: { init: (u) => u.over.append(box), setCursor: show } }
 }
 
 /** Dots over the plot that are links to traces; the same are listed below for keyboards. */
-function overlay(plot: uPlot, points: Point[], format?: (v: number) => string): () => void {
+function exemplars(now: { current: Props }, format: (v: number) => string): uPlot.Plugin {
   const layer = document.createElement('div')
   layer.className = 'dots'
-  plot.over.append(layer)
-  const draw = () => {
-    layer.replaceChildren(...points.map((p) => {
+  const draw = (plot: uPlot) => {
+    const { min, max } = plot.scales.x
+    layer.replaceChildren(...(now.current.points ?? []).filter((p) => p.time >= (min ?? 0) && p.time <= (max ?? 0)).map((p) => {
       const dot = document.createElement('i')
-      const y = plot.valToPos(p.value, 'y')
       dot.style.left = `${plot.valToPos(p.time, 'x')}px`
-      dot.style.top = `${Math.max(0, y)}px`
-      dot.title = `${format?.(p.value) ?? p.value}: open the trace`
+      dot.style.top = `${Math.max(0, plot.valToPos(p.value, 'y'))}px`
+      dot.title = `${format(p.value)}: open the trace`
       dot.onclick = () => go(`/traces/${p.trace}`)
       return dot
     }))
   }
-  draw()
-  return draw
+  return { hooks: { init: (u) => u.over.append(layer), draw } }
 }

@@ -1,6 +1,6 @@
 // Hooks that bring the API's answers into pages.
 import { useEffect, useState } from 'preact/hooks'
-import { follow, reread } from './api'
+import { again, comebacks, follow, reread } from './api'
 
 export interface Loaded<T> {
   value?: T
@@ -15,10 +15,10 @@ export const onceSeen = (signal: AbortSignal) => new Promise<void>((done) => {
 })
 
 /**
- * Reads path, again every so many milliseconds where given, and on reload. A
- * page that nobody sees waits until somebody does; an answer that did not change draws
- * nothing. With keep, the answer for the path before is shown until there is a
- * new one: for paths that move on with time.
+ * Reads path, again every so many milliseconds where given, on reload, after an
+ * error that may pass, and when the node is back. A page that nobody sees waits until
+ * somebody does; an answer that did not change draws nothing. With keep, the answer for
+ * the path before is shown until there is a new one: for paths that move on with time.
  */
 export function useData<T>(path: string | null, every = 0, keep = false): Loaded<T> {
   const [state, setState] = useState<{ path?: string | null; value?: T; error?: Error }>({})
@@ -28,21 +28,23 @@ export function useData<T>(path: string | null, every = 0, keep = false): Loaded
     const stop = new AbortController()
     let timer: ReturnType<typeof setTimeout>
     const read = async () => {
+      let next = every
       try {
         await onceSeen(stop.signal)
         const value = await reread<T>(path, stop.signal)
         setState((s) => s.path === path && s.value === value && !s.error ? s : { path, value })
       } catch (error) {
+        next = Math.max(every, again(error))
         if (!stop.signal.aborted) setState((s) => ({ path, value: keep || s.path === path ? s.value : undefined, error: error as Error }))
       }
-      if (every && !stop.signal.aborted) timer = setTimeout(read, every)
+      if (next && !stop.signal.aborted) timer = setTimeout(read, next)
     }
     void read()
     return () => {
       stop.abort()
       clearTimeout(timer)
     }
-  }, [path, every, turn])
+  }, [path, every, turn, comebacks.value])
   const fresh = keep || state.path === path
   return { value: fresh ? state.value : undefined, error: fresh ? state.error : undefined, reload: () => setTurn((n) => n + 1) }
 }
@@ -57,9 +59,13 @@ export function useTick(every: number) {
 }
 
 /** Collects the newest rows of a stream, the newest last, at most so many. While held, none are added. */
-export function useStream<T>(path: string | null, most = 500, held = false): T[] {
+export function useStream<T>(path: string | null, most = 500, held = false): { rows: T[]; error?: Error } {
   const [rows, setRows] = useState<T[]>([])
-  useEffect(() => setRows([]), [path])
+  const [error, setError] = useState<Error>()
+  useEffect(() => {
+    setRows([])
+    setError(undefined)
+  }, [path])
   useEffect(() => {
     if (path === null || held) return
     const stop = new AbortController()
@@ -71,13 +77,13 @@ export function useStream<T>(path: string | null, most = 500, held = false): T[]
       pending = []
       setRows((old) => [...old, ...fresh].slice(-most))
     }, 100)
-    void follow<T>(path, (row) => void pending.push(row), stop.signal)
+    follow<T>(path, (row) => void pending.push(row), stop.signal).catch(setError)
     return () => {
       stop.abort()
       clearInterval(timer)
     }
   }, [path, most, held])
-  return rows
+  return { rows, error }
 }
 
 export function query(params: Record<string, string | number | boolean | undefined>): string {

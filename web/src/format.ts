@@ -1,4 +1,5 @@
 // Numbers and times for people.
+import { signal } from '@preact/signals'
 
 export function duration(ns: number): string {
   const ms = ns / 1e6
@@ -35,18 +36,41 @@ export function brief(n: number): string {
   return `${(n / 1e6).toFixed(n < 1e7 ? 2 : 1)} M`
 }
 
-const pad = (n: number, width = 2) => String(n).padStart(width, '0')
+const pad = (n: number) => String(n).padStart(2, '0')
 
-export function clock(time: string): string {
-  const d = new Date(time)
-  return `${pad(d.getHours())}:${pad(d.getMinutes())}:${pad(d.getSeconds())}.${pad(d.getMilliseconds(), 3)}`
+const stored = 'mayfly.zone'
+
+/** Whether times are shown in UTC, as servers write them; else in the zone of the browser. */
+export const utc = signal(localStorage.getItem(stored) === 'utc')
+
+export function nextZone() {
+  utc.value = !utc.value
+  localStorage.setItem(stored, utc.value ? 'utc' : 'local')
 }
+
+/** The zone of the times that are shown, as UTC+2. */
+export function zone(): string {
+  const minutes = utc.value ? 0 : -new Date().getTimezoneOffset()
+  if (minutes === 0) return 'UTC'
+  const rest = Math.abs(minutes) % 60
+  return `UTC${minutes < 0 ? '−' : '+'}${Math.floor(Math.abs(minutes) / 60)}${rest ? `:${pad(rest)}` : ''}`
+}
+
+/** The parts of a time in the zone that is shown: each getter reads them as UTC. */
+export const zoned = (time: string | number) => {
+  const d = new Date(time)
+  return utc.value ? d : new Date(d.getTime() - d.getTimezoneOffset() * 60_000)
+}
+
+const iso = (time: string) => {
+  const d = zoned(time)
+  return isNaN(d.getTime()) ? '–' : d.toISOString()
+}
+
+export const clock = (time: string) => iso(time).slice(11, 23)
 
 /** A day and a time, as 2026-01-02 15:04. */
-export function stamp(time: string): string {
-  const d = new Date(time)
-  return `${d.getFullYear()}-${pad(d.getMonth() + 1)}-${pad(d.getDate())} ${pad(d.getHours())}:${pad(d.getMinutes())}`
-}
+export const stamp = (time: string) => iso(time).slice(0, 16).replace('T', ' ')
 
 export function ago(time: string): string {
   const s = (Date.now() - new Date(time).getTime()) / 1000
@@ -69,9 +93,9 @@ export function bytes(text: string): number {
 
 export function size(n: number): string {
   if (n < 1024) return `${n} B`
-  if (n < 1048576) return `${(n / 1024).toFixed(n < 10240 ? 1 : 0)} KiB`
-  if (n < 1073741824) return `${(n / 1048576).toFixed(n < 10485760 ? 1 : 0)} MiB`
-  return `${(n / 1073741824).toFixed(1)} GiB`
+  if (n < 1048576) return `${(n / 1024).toFixed(n < 10240 && n % 1024 ? 1 : 0)} KiB`
+  if (n < 1073741824) return `${(n / 1048576).toFixed(n < 10485760 && n % 1048576 ? 1 : 0)} MiB`
+  return `${Number((n / 1073741824).toFixed(1))} GiB`
 }
 
 /** Nanoseconds since 1970 of a time with nine digits, which Date cuts off. As BigInt: it is over 2^53. */

@@ -27,6 +27,7 @@ const paths: Record<string, string> = {
   folder: 'M1.5 3.5h4.5l1.5 2h7v8h-13z',
   file: 'M3.5 1.5h6l3 3v10h-9zM9.5 1.5v3h3',
   function: 'M4 14C7 14 6.5 2 10.5 2 12 2 12 3 12 3M4 7h6',
+  menu: 'M2 4h12M2 8h12M2 12h12',
   close: 'M3.5 3.5l9 9M12.5 3.5l-9 9',
 }
 

@@ -4,6 +4,7 @@ import { signal } from '@preact/signals'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { query, useData } from './data'
 import { Modal } from './dialogs'
+import { nextZone } from './format'
 import { Icon } from './icons'
 import { go } from './router'
 import { nextTheme } from './theme'
@@ -33,6 +34,7 @@ export function useKeys(places: Place[]) {
         ev.preventDefault()
       } else if (ev.key === '?') openHelp()
       else if (ev.key === 'T') nextTheme()
+      else if (ev.key === 'Z') nextZone()
       else if (ev.key === 'j' || ev.key === 'k') step(ev.key === 'j' ? 1 : -1)
       else if (ev.key === 'u') document.querySelector<HTMLAnchorElement>('.trail a:last-child')?.click()
       else if (ev.key === 'g') leader = Date.now()
@@ -68,7 +70,7 @@ const shortcuts: [keys: string[], what: string][] = [
   [['Ctrl', 'K'], 'Find a page, a function or an app'],
   [['/'], 'To the first filter of the page'],
   [['j'], 'Next row'], [['k'], 'Row before'], [['Enter'], 'Open the row'], [['u'], 'Up to the page above'],
-  [['T'], 'Theme: system, light, dark'], [['?'], 'This help'], [['Esc'], 'Close'],
+  [['T'], 'Theme: system, light, dark'], [['Z'], 'Times: of this browser, or UTC'], [['?'], 'This help'], [['Esc'], 'Close'],
 ]
 
 function Help(props: { places: Place[]; close: () => void }) {
@@ -142,6 +144,7 @@ function find(places: Place[], functions: FunctionInfo[], typed: string): Hit[] 
   const fixed: Hit[] = [
     ...places.map((p) => ({ title: p.title, path: p.path, icon: p.icon ?? 'file', note: `g ${p.key}` })),
     { title: 'Switch theme', icon: 'dark', note: 'T', act: nextTheme },
+    { title: 'Switch between UTC and the time of this browser', icon: 'schedule', note: 'Z', act: nextZone },
     { title: 'Keyboard help', icon: 'keys', note: '?', act: openHelp },
   ]
   const hits = fixed.map((h) => ({ h, n: typed ? score(h.title, typed) : 1 })).filter((x) => x.n > 0).sort((a, b) => b.n - a.n).map((x) => x.h)

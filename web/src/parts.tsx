@@ -1,7 +1,8 @@
 // Parts that several pages are made of.
 import type { ComponentChildren } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
-import type { Loaded } from './data'
+import { Problem } from './api'
+import { type Loaded, query, useData } from './data'
 import { ask, hush, say } from './dialogs'
 import { Icon } from './icons'
 import { filter, param } from './router'
@@ -29,12 +30,20 @@ export function Code(props: { text: string; label?: string }) {
   )
 }
 
-/** Shows what was loaded, that it loads, or why it could not be. */
+/** Shows what was loaded, that it loads, or why it could not be; and where it is from before an error, that too. */
 export function Load<T>(props: { from: Loaded<T>; children: (value: T) => ComponentChildren }) {
-  const { value, error } = props.from
-  if (value !== undefined) return <>{props.children(value)}</>
-  if (error) return <p role="alert" class="problem box">{error.message} <button class="plain" onClick={props.from.reload}>Try again</button></p>
+  const { value, error, reload } = props.from
+  const away = error instanceof Problem && error.status === 0 // which the whole page says
+  if (value !== undefined) return <>{error && !away && <p role="status" class="stale">What is shown is from before: {error.message}</p>}{props.children(value)}</>
+  if (error) return <Failed error={error} reload={reload} />
   return <div class="skeleton" aria-busy="true"><span class="hidden">Loading…</span></div>
+}
+
+/** Why something could not be read, and what helps. */
+export function Failed(props: { error: Error; reload?: () => void }) {
+  const status = props.error instanceof Problem ? props.error.status : 0
+  const hint = { 403: 'The token that you signed in with does not allow it.', 404: 'It may have been removed, or its address is mistyped.', 429: 'It is asked for again in a moment.' }[status]
+  return <p role="alert" class="problem box">{props.error.message}{hint && <span class="quiet"> {hint}</span>} {props.reload && <button class="plain" onClick={props.reload}>Try again</button>}</p>
 }
 
 /** A page with its heading; trail are the pages above it. */
@@ -64,13 +73,14 @@ export function Card(props: { title?: string; aside?: ComponentChildren; childre
   )
 }
 
-export type Head = (string | [name: string, kind: 'number'])[]
+/** The columns of a table: their names, which are of numbers, and their widths where all parts of a page shall have the same. */
+export type Head = (string | [name: string, kind: 'number' | '', width?: string])[]
 
 export function HeadRow(props: { head: Head }) {
   return (
     <tr>{props.head.map((h, i) => {
-      const [name, kind] = typeof h === 'string' ? [h, ''] : h
-      return name === '' ? <td key={i} class={kind} /> : <th key={i} scope="col" class={kind}>{name}</th>
+      const [name, kind, width] = typeof h === 'string' ? [h, ''] : h
+      return <th key={i} scope="col" class={kind} style={{ width }}>{name || <span class="hidden">Actions</span>}</th>
     })}</tr>
   )
 }
@@ -81,7 +91,7 @@ export function Table(props: { label: string; head: Head; aside?: ComponentChild
     <section class="panel">
       <header><h2>{props.label}</h2>{props.aside && <div class="aside">{props.aside}</div>}</header>
       <div class="scroll" tabIndex={0} role="region" aria-label={props.label}>
-        <table aria-label={props.label}>
+        <table aria-label={props.label} class={props.head.some((h) => typeof h !== 'string' && h[2]) ? 'even' : ''}>
           <thead><HeadRow head={props.head} /></thead>
           <tbody>{props.children}</tbody>
         </table>
@@ -123,7 +133,7 @@ export function Bar(props: { share: number; label: string; bad?: boolean }) {
 }
 
 /** A filter of the page: its value stands in the address, so that a view can be sent to somebody. */
-export function Filter(props: { name: string; label: string; options?: (string | [value: string, text: string])[]; any?: string; placeholder?: string; wide?: boolean }) {
+export function Filter(props: { name: string; label: string; options?: (string | [value: string, text: string])[]; any?: string; placeholder?: string; wide?: boolean; known?: string[] }) {
   const value = param(props.name)
   const id = `filter-${props.name}`
   const timer = useRef(0)
@@ -141,9 +151,22 @@ export function Filter(props: { name: string; label: string; options?: (string |
             {own && <option value={value}>{value}</option>}
             {props.options.map((o) => { const [v, text] = typeof o === 'string' ? [o, o] : o; return <option key={v} value={v}>{text}</option> })}
           </select>
-        : <input id={id} type="search" class={props.wide ? 'wide' : ''} value={value} placeholder={props.placeholder} autocomplete="off" spellcheck={false} onInput={(e) => later(e.currentTarget.value)} onKeyDown={(e) => e.key === 'Enter' && filter(props.name, e.currentTarget.value.trim())} />}
+        : <input id={id} list={props.known && `${id}-known`} type="search" class={props.wide ? 'wide' : ''} value={value} placeholder={props.placeholder} autocomplete="off" spellcheck={false} onInput={(e) => later(e.currentTarget.value)} onKeyDown={(e) => e.key === 'Enter' && filter(props.name, e.currentTarget.value.trim())} />}
+      {props.known && <datalist id={`${id}-known`}>{props.known.map((v) => <option key={v} value={v} />)}</datalist>}
     </span>
   )
+}
+
+/** Filters by app and by function that know what is deployed. */
+export function AppFilter(props: { placeholder?: string }) {
+  const apps = useData<{ apps: { name: string }[] }>('/v1/apps', 60_000)
+  return <Filter name="app" label="App" placeholder={props.placeholder} known={(apps.value?.apps ?? []).slice(0, 200).map((a) => a.name)} />
+}
+
+export function FunctionFilter(props: { placeholder?: string }) {
+  const app = param('app')
+  const list = useData<{ functions: { name: string }[] }>(`/v1/functions${query({ app, find: param('function'), limit: 50 })}`, 0, true)
+  return <Filter name="function" label="Function" placeholder={props.placeholder} known={[...new Set((list.value?.functions ?? []).map((f) => f.name))]} />
 }
 
 export function Filters(props: { children: ComponentChildren }) {

@@ -1,7 +1,7 @@
 // Lists of which only what is seen is drawn, in rows of one height.
 import type { ComponentChildren } from 'preact'
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
-import { reread } from './api'
+import { again, comebacks, reread } from './api'
 import { onceSeen } from './data'
 import { type Head, HeadRow } from './parts'
 
@@ -44,6 +44,7 @@ export function usePages<T, P>(path: (after: number, limit: number) => string, r
     const stop = new AbortController()
     let timer: ReturnType<typeof setTimeout>
     const read = async () => {
+      let next = every
       try {
         await onceSeen(stop.signal)
         for (let n = a; n <= b; n++) {
@@ -57,16 +58,17 @@ export function usePages<T, P>(path: (after: number, limit: number) => string, r
           })
         }
       } catch (error) {
+        next = Math.max(every, again(error))
         if (!stop.signal.aborted) setState((s) => ({ ...s, error: error as Error }))
       }
-      if (!stop.signal.aborted) timer = setTimeout(read, every)
+      if (!stop.signal.aborted) timer = setTimeout(read, next)
     }
     void read()
     return () => {
       stop.abort()
       clearTimeout(timer)
     }
-  }, [key, a, b, every])
+  }, [key, a, b, every, comebacks.value])
   const fresh = state.key === key
   return {
     total: fresh ? state.total : undefined,

@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks'
 import { request } from '../api'
 import { query, useData } from '../data'
 import { ago, span, stamp } from '../format'
-import { Action, Card, Field, Load, Nothing, Page, Table, Tabs, Tag } from '../parts'
+import { Action, Card, Field, FunctionLink, Load, Nothing, Page, Table, Tabs, Tag } from '../parts'
 
 interface Alert { rule: string; app?: string; severity: string; state: string; labels: Record<string, string>; value: number; summary: string; since: string; fired?: string; resolved?: string; silenced?: boolean; key: string }
 interface Rule { name: string; app?: string; expr: string; for: string; severity: string; summary: string; notify?: string[]; every?: string; state?: string; failure?: string; evaluated?: string }
@@ -29,11 +29,12 @@ const severity = (s: string) => <Tag kind={s === 'critical' ? 'bad' : s === 'war
 function Now(props: { alerts: ReturnType<typeof useData<{ alerts: Alert[] }>> }) {
   const silence = (a: Alert) => request('POST', '/v1/alerts/silences', { match: { alertname: a.rule, ...a.labels }, for: '2h', comment: 'from the console' })
   return <Load from={props.alerts}>{({ alerts }) => alerts.length === 0 ? <Nothing title="Nothing is wrong" icon="alert">The rules are looked at every few seconds: error rates, throttling, durations, memory, queues, dead letters, budgets, the disk.</Nothing> : (
-    <Table label="Alerts" head={['State', 'Severity', 'Rule', 'What', 'Where', 'Since', '']}>
-      {alerts.map((a) => (
+    <Table label="Alerts" head={['State', 'What', 'Where', 'Since', '']} aside={<span class="quiet">the worst first</span>}>
+      {ranked(alerts).map((a) => (
         <tr key={a.key}>
-          <td><Tag kind={a.state === 'resolved' ? 'good' : a.state === 'pending' ? 'warn' : 'bad'}>{a.state}</Tag> {a.silenced && <Tag>silenced</Tag>}</td><td>{severity(a.severity)}</td>
-          <td>{a.rule}</td><td class="wrap">{a.summary}</td><td>{a.labels.function ? <a href={`/functions/${a.labels.app}/${a.labels.function}`}>{a.labels.app}/{a.labels.function}</a> : pairs(a.labels)}</td>
+          <td><Tag kind={a.state === 'resolved' ? 'good' : a.state === 'pending' || a.severity !== 'critical' ? 'warn' : 'bad'}>{a.state}</Tag> {a.silenced && <Tag>silenced</Tag>}</td>
+          <td class="wrap">{a.summary}<span class="under">{a.rule}, {a.severity}</span></td>
+          <td class="cell"><Where of={a} /></td>
           <td title={stamp(a.since)}>{ago(a.resolved ?? a.fired ?? a.since)}</td>
           <td class="does">{a.state !== 'resolved' && !a.silenced && <Action run={() => silence(a)} done={props.alerts.reload} said="Silent for two hours" label={`Silence for 2 h: ${a.rule}`}>Silence for 2 h</Action>}</td>
         </tr>
@@ -41,6 +42,40 @@ function Now(props: { alerts: ReturnType<typeof useData<{ alerts: Alert[] }>> })
     </Table>
   )}</Load>
 }
+
+const states = ['firing', 'pending', 'resolved']
+const severities = ['critical', 'warning', 'info']
+
+/** Alerts, what has to be looked at first before the others. */
+export function ranked(alerts: Alert[]): Alert[] {
+  const rank = (a: Alert) => Number(!!a.silenced) * 100 + states.indexOf(a.state) * 10 + severities.indexOf(a.severity)
+  return [...alerts].sort((a, b) => rank(a) - rank(b))
+}
+
+/** Where to look at what an alert is about. */
+function Where(props: { of: Alert }) {
+  const { app, function: fn, queue } = props.of.labels
+  if (fn) return <FunctionLink app={app} name={fn} />
+  if (queue) return <a href={`/queues/${app}/${queue}`}>{app}, queue {queue}</a>
+  if (props.of.rule === 'dead-letters') return <a href={`/dead?app=${app}`}>{app}, dead letters</a>
+  const { alertname: _, severity: __, ...others } = props.of.labels
+  return <>{others.app && Object.keys(others).length === 1 ? others.app : pairs(others)}</>
+}
+
+/** What fires now, for the page that everybody begins at: nothing, where nothing does. */
+export function Firing() {
+  const list = useData<{ alerts: Alert[] }>('/v1/alerts', 10_000)
+  const firing = ranked((list.value?.alerts ?? []).filter((a) => a.state === 'firing' && !a.silenced))
+  if (firing.length === 0) return null
+  return (
+    <section class="firing" aria-label="What needs a look">
+      <ul>{firing.slice(0, worst).map((a) => <li key={a.key}><Tag kind={a.severity === 'critical' ? 'bad' : 'warn'}>{a.rule}</Tag><span class="what">{a.summary}</span><span class="quiet">{ago(a.fired ?? a.since)}</span><Where of={a} /></li>)}</ul>
+      <a href="/alerts">{firing.length > worst ? `${firing.length - worst} more, and silences` : 'Alerts and silences'}</a>
+    </section>
+  )
+}
+
+const worst = 3
 
 /** What a rule's alerts say, with the places that each alert fills as words. */
 export function told(summary: string, app?: string) {

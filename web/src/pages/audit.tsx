@@ -1,6 +1,6 @@
 import { query, useData } from '../data'
 import { ago, count, stamp } from '../format'
-import { Filter, Filters, Load, Nothing, Page, Tag } from '../parts'
+import { AppFilter, Filter, Filters, FunctionFilter, Load, Nothing, Page, Tag } from '../parts'
 import { param } from '../router'
 import { VirtualTable } from '../virtual'
 
@@ -13,7 +13,7 @@ export function Audit() {
   const list = useData<{ decisions: Decision[] }>(`/v1/audit${query({ app: param('app'), function: param('function'), kind: param('kind'), refused: param('only') === 'refused', limit: 1000 })}`, 5000)
   return (
     <Page title="Audit" aside={<Filters>
-      <Filter name="function" label="Function" placeholder="who asked" /><Filter name="app" label="App" placeholder="whose resource" />
+      <FunctionFilter placeholder="who asked" /><AppFilter placeholder="whose resource" />
       <Filter name="kind" label="Kind" any="all" options={kinds} /><Filter name="only" label="Only" any="all" options={['refused']} />
     </Filters>}>
       <Load from={list}>{({ decisions }) => decisions.length === 0

@@ -24,12 +24,12 @@ function AppDeploys(props: { app: AppSummary }) {
   const { name } = props.app
   const list = useData<{ deploys: Deploy[] }>(`/v1/apps/${name}/deploys`, 5000)
   return <Load from={list}>{({ deploys }) => (
-    <Table label={name} aside={<span class="quiet">{plural(props.app.functions, 'function')}</span>} head={['Deploy', 'When', 'What', 'By', 'Versions', 'Message', '']}>
+    <Table label={name} aside={<span class="quiet">{plural(props.app.functions, 'function')}</span>} head={[['Deploy', '', '10rem'], ['When', '', '7.5rem'], ['What', '', '6.5rem'], ['By', '', '6rem'], 'Versions', 'Message', ['', '', '6rem']]}>
       {deploys.map((d, i) => (
         <tr key={d.id}>
           <td><a href={`/deploys/${name}/${d.id}`}><code>{d.id}</code></a> {i === 0 && <Tag kind="good">live</Tag>}</td>
           <td title={stamp(d.at)}>{ago(d.at)}</td><td><Tag kind={kinds[d.action]}>{d.action}</Tag></td><td>{d.by}</td>
-          <td><Versions app={name} of={d.versions ?? {}} /></td>
+          <td class="cell" title={Object.entries(d.versions ?? {}).map(([fn, v]) => `${fn} ${v}`).join(', ')}><Versions app={name} of={d.versions ?? {}} /></td>
           <td class="wrap">{d.message}</td>
           <td class="does">{i > 0 && <Action run={() => restore(name, d.id)} done={list.reload} said={`${name} is what ${d.id} had left`} confirm={`Make ${name} what deploy ${d.id} had left: its functions, triggers and resources? Data stays as it is.`} label={`Restore ${d.id}`}>Restore</Action>}</td>
         </tr>

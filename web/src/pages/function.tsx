@@ -86,7 +86,7 @@ function Durations(props: Of & { minutes: number }) {
     <Card title="How long calls take" aside={<span class="quiet">dots are calls: open the trace</span>}>
       {error ? <p class="problem">{error.message}</p> : !series ? <div class="skeleton chart" /> : series.length === 0
         ? <p class="quiet pad">No samples in this time. They are taken each ten seconds, from the second call on.</p>
-        : <Chart series={series} points={slowest.slice(0, 40)} minutes={props.minutes} label="percentiles of the duration" format={seconds} />}
+        : <Chart series={series} points={slowest.slice(0, 40)} minutes={props.minutes} fit={!param('minutes')} label="percentiles of the duration" format={seconds} />}
       {slowest.length > 0 && <p class="chips"><span class="quiet">The slowest:</span>{slowest.slice(0, 5).map((p) => <a key={p.trace} class="chip" href={`/traces/${p.trace}`}>{seconds(p.value)} at {clock(new Date(p.time * 1000).toISOString()).slice(0, 8)}</a>)}</p>}
     </Card>
   )
@@ -99,7 +99,7 @@ function Traffic(props: Of & { minutes: number }) {
   return (
     <Card title="Calls, errors, cold starts">
       {error ? <p class="problem">{error.message}</p> : !series ? <div class="skeleton chart" /> : series.length === 0 ? <p class="quiet pad">No samples in this time.</p>
-        : <Chart series={series} minutes={props.minutes} label="rates of calls, errors and cold starts" format={perSecond} />}
+        : <Chart series={series} minutes={props.minutes} fit={!param('minutes')} label="rates of calls, errors and cold starts" format={perSecond} />}
     </Card>
   )
 }
@@ -117,7 +117,7 @@ function ColdStarts(props: { calls: Invocation[] }) {
     <Card title="Cold starts" aside={n > 0 && <span class="quiet">mean of the last {n}</span>}>
       {n === 0 ? <p class="quiet pad">No call had to wait for a new instance.</p> : (
         <>
-          <p class="big">{duration(total / n)}</p>
+          <div class="big">{duration(total / n)}</div>
           <div class="phases" role="img" aria-label={phases.map(([name, ns]) => `${name} ${percent(ns / total)}`).join(', ')}>
             {phases.map(([name, ns]) => <span key={name} class={`phase-${name}`} style={{ width: `${(ns / total) * 100}%` }} />)}
           </div>
@@ -143,7 +143,7 @@ function Memory(props: { calls: Invocation[]; limit: string }) {
         : <>A quarter to spare over the peak would be <code>memory: {size(wanted).replace(' ', '')}</code>. Processor time goes with memory: look at durations after a change.</>
   return (
     <Card title="Memory" aside={peak > 0 && <span class="quiet">peak of the last {props.calls.length} calls</span>}>
-      <p class="big">{peak ? size(peak) : '–'} <span class="quiet">of {size(limit)}</span></p>
+      <div class="big">{peak ? size(peak) : '–'} <span class="quiet">of {size(limit)}</span></div>
       {peak > 0 && <Bar share={peak / limit} bad={wanted > limit} label={`${percent(peak / limit)} of the limit`} />}
       <p class="quiet">{text}</p>
     </Card>
@@ -159,7 +159,7 @@ function Pool(props: Of & { info: FunctionInfo; last?: Invocation; minutes: numb
   const tier = mine[0]?.isolation.name ?? props.last?.isolation
   return (
     <Card title="Concurrency" aside={tier ? <Tag kind={tier === 'full' ? 'good' : 'warn'} title={mine[0]?.isolation.walls.join(', ')}>isolation: {tier}</Tag> : undefined}>
-      {series && series.length > 0 && <Chart series={series} minutes={props.minutes} height={150} label="instances, calls at once and waiting calls" format={(v) => String(Math.round(v * 10) / 10)} />}
+      {series && series.length > 0 && <Chart series={series} minutes={props.minutes} fit={!param('minutes')} height={150} label="instances, calls at once and waiting calls" format={(v) => String(Math.round(v * 10) / 10)} />}
       {mine.length === 0 ? <p class="quiet">No instance is up: the next call starts one.</p> : (
         <div class="scroll" tabIndex={0} role="region" aria-label="Instances"><table aria-label="Instances"><thead><tr><th scope="col" class="number">Version</th>{['Ready', 'Calls', 'Idle', 'Frozen', 'Starting', 'Waiting'].map((h) => <th key={h} scope="col" class="number">{h}</th>)}</tr></thead>
           <tbody>{mine.map((i) => <tr key={i.version}>{[i.version, i.ready, i.busy, i.idle, i.frozen, i.starting, i.waiting].map((n, k) => <td key={k} class="number">{n}</td>)}</tr>)}</tbody></table></div>

@@ -3,10 +3,11 @@ import { reread, save } from '../api'
 import { query, useData, useStream } from '../data'
 import { say } from '../dialogs'
 import { clock, count, fromNanos, nanos, plural, stamp } from '../format'
-import { Action, Filter, Filters, Load, Nothing, Page, Tag } from '../parts'
+import { Action, AppFilter, Failed, Filter, Filters, FunctionFilter, Load, Nothing, Page } from '../parts'
 import { filter, go, location, param } from '../router'
 import type { LogLine } from '../types'
 import { useWindow } from '../virtual'
+import { Running } from './invocations'
 
 const page = 1000 // lines of one search; older ones are asked for when they are scrolled to
 const most = 50_000 // lines that are kept here
@@ -16,8 +17,8 @@ export function Logs() {
   const live = param('since') === '' && param('text') === '' && param('at') === '' && param('field') === ''
   const q = { app: param('app'), function: param('function'), level: param('level'), stream: param('stream'), invocation: param('invocation'), trace: param('trace') }
   return (
-    <Page title="Logs" tags={live && <Tag kind="good">live</Tag>} aside={<Filters>
-      <Filter name="text" label="Text" wide placeholder="in the line" /><Filter name="app" label="App" /><Filter name="function" label="Function" />
+    <Page title="Logs" tags={live && <Running held={false} />} aside={<Filters>
+      <Filter name="text" label="Text" wide placeholder="in the line" /><AppFilter /><FunctionFilter />
       <Filter name="field" label="Field" placeholder="user.id=42" />
       <Filter name="level" label="Level" any="all" options={[['error', 'error'], ['warn', 'warn or worse'], ['info', 'info or worse'], ['debug', 'debug or worse']]} />
       <Filter name="since" label="Since" any="now on" options={[['15m', '15 minutes'], ['1h', '1 hour'], ['6h', '6 hours'], ['24h', '24 hours'], ['7d', '7 days']]} />
@@ -37,7 +38,8 @@ function Narrowed() {
 
 function Tail(props: { q: Record<string, string> }) {
   const [held, setHeld] = useState(false)
-  const lines = useStream<LogLine>(`/v1/logs/tail${query({ ...props.q, lines: 500 })}`, most, held)
+  const { rows: lines, error } = useStream<LogLine>(`/v1/logs/tail${query({ ...props.q, lines: 500 })}`, most, held)
+  if (error) return <Failed error={error} />
   if (lines.length === 0) return <Nothing title="Waiting for lines" icon="logs">What functions print appears here as it comes. Name a text, a field or a time to search what was printed before.</Nothing>
   return <Lines list={lines} tall follow aside={<><span class="quiet">{plural(lines.length, 'line')}</span><button aria-pressed={held} onClick={() => setHeld(!held)}>{held ? 'Go on' : 'Hold'}</button></>} />
 }
@@ -114,7 +116,7 @@ function Histogram(props: { q: Record<string, string> }) {
           )
         })}
       </svg>
-      <figcaption><span>{buckets[0] && stamp(buckets[0].start)}</span><span>{h.value ? `${count(total)} lines` : h.error ? h.error.message : 'Counting…'}</span><span>{props.q.until ? stamp(props.q.until) : 'now'}</span></figcaption>
+      <figcaption><span>{buckets[0] && stamp(buckets[0].start)}</span><span class="keys">{(['error', 'warn', 'info'] as const).map((l) => <span key={l}><i class={l} />{l}</span>)}</span><span>{h.value ? `${count(total)} lines` : h.error ? h.error.message : 'Counting…'}</span><span>{props.q.until ? stamp(props.q.until) : 'now'}</span></figcaption>
     </figure>
   )
 }
@@ -181,15 +183,22 @@ export function Lines(props: LinesProps) {
   )
 }
 
+/** The line of a text that says most, and how many others it has: of a Python traceback the last, else the first. */
+export function head(text: string): [line: string, others: number] {
+  const lines = text.trimEnd().split('\n')
+  return [text.startsWith('Traceback (') ? lines[lines.length - 1] : lines[0], lines.length - 1]
+}
+
 function Line(props: { of: LogLine; open: boolean; marked: boolean; show: () => void }) {
   const l = props.of
   const fields = l.fields && Object.entries(l.fields).filter(([k]) => !['level', 'time', 'timestamp', 'ts', 'severity'].includes(k)).slice(0, 6)
+  const [one, more] = head(l.message ?? l.text)
   return (
     <button class={`line ${l.level ?? ''} ${props.open ? 'open' : ''} ${props.marked ? 'marked' : ''}`} aria-expanded={props.open} onClick={props.show}>
       <time>{clock(l.time)}</time>
       <span class={`level ${l.level ?? 'other'}`}>{l.level ?? l.stream.slice(3)}</span>
       <span class="from">{l.function}</span>
-      <span class="text">{l.message ?? l.text}{fields?.map(([k, v]) => <span key={k} class="pair"> {k}=<b>{typeof v === 'object' ? JSON.stringify(v) : String(v)}</b></span>)}</span>
+      <span class="text">{one}{more > 0 && <span class="more"> +{plural(more, 'line')}</span>}{fields?.map(([k, v]) => <span key={k} class="pair"> {k}=<b>{typeof v === 'object' ? JSON.stringify(v) : String(v)}</b></span>)}</span>
     </button>
   )
 }

@@ -1,6 +1,6 @@
 import { query, useData } from '../data'
 import { brief, duration, percent } from '../format'
-import { Filter, Filters, Load, Nothing, Page, Table } from '../parts'
+import { AppFilter, Filters, Load, Nothing, Page, Table } from '../parts'
 import { go, param } from '../router'
 
 interface Edge { from: string; to: string; calls: number; failed: number; mean_ns: number }
@@ -9,7 +9,7 @@ interface Edge { from: string; to: string; calls: number; failed: number; mean_n
 export function ServiceMap() {
   const map = useData<{ edges: Edge[] }>(`/v1/stats/map${query({ app: param('app') })}`, 5000)
   return (
-    <Page title="Service map" aside={<Filters><Filter name="app" label="App" /></Filters>}>
+    <Page title="Service map" aside={<Filters><AppFilter /></Filters>}>
       <Load from={map}>{({ edges }) => edges.length === 0
         ? <Nothing title="No calls lately" icon="map">The map is drawn from the calls of the last half hour to an hour: what starts functions, and the queues, buckets, stores and hosts that they use.</Nothing>
         : <>
@@ -84,7 +84,8 @@ function Drawing(props: { edges: Edge[] }) {
     <div class="scroll map" tabIndex={0} role="region" aria-label="Map">
       <svg width={width} height={height} role="img" aria-label={`${place.size} services and ${props.edges.length} connections; the table below says the same`}>
         <defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto" markerUnits="userSpaceOnUse"><path d="M0 0 8 4 0 8z" class="tip" /></marker></defs>
-        {props.edges.map((e) => {
+        {props.edges.map((e, n) => {
+          const above = props.edges.slice(0, n).filter((x) => x.to === e.to).length // counts of arrows to one node, one over the other
           const [x1, y1] = place.get(e.from)!
           const [x2, y2] = place.get(e.to)!
           const [ax, ay, bx, by] = [x1 + box.width, y1 + box.height / 2, x2, y2 + box.height / 2]
@@ -93,7 +94,7 @@ function Drawing(props: { edges: Edge[] }) {
             <g key={e.from + e.to} class={e.failed ? 'edge bad' : 'edge'}>
               <title>{`${e.from} → ${e.to}: ${brief(e.calls)} calls, ${percent(e.failed / Math.max(1, e.calls))} failed, ${duration(e.mean_ns)}`}</title>
               <path d={`M${ax},${ay} C${ax + bend},${ay} ${bx - bend},${by} ${bx},${by}`} style={{ strokeWidth: 1 + 3 * Math.sqrt(e.calls / most) }} marker-end="url(#tip)" />
-              <text x={(ax + bx) / 2} y={(ay + by) / 2 - 5}>{brief(e.calls)}</text>
+              <text x={bx - 26} y={by - 6 - above * 13}>{brief(e.calls)}</text>
             </g>
           )
         })}

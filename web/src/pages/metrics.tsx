@@ -56,7 +56,7 @@ function Answer(props: { result: Matrix['data']['result']; label: string; minute
   const format = (v: number) => (Math.abs(v) >= 10_000 ? brief(v) : String(Number(v.toPrecision(4))))
   return (
     <>
-      <div class="card"><Chart series={series} label={props.label} minutes={props.minutes} height={320} format={format} /></div>
+      <div class="card"><Chart series={series} label={props.label} minutes={props.minutes} fit={!param('minutes')} height={320} format={format} /></div>
       {sorted.length > shown && <p class="quiet">The {shown} largest of {sorted.length} series are drawn.</p>}
       <Table label="The last values" head={['Series', ['Value', 'number'], ['Least', 'number'], ['Most', 'number']]}>
         {sorted.slice(0, 200).map((r) => {

@@ -1,9 +1,10 @@
 import { query, useData } from '../data'
 import { brief, bytes, count, duration, percent, rate, size, span } from '../format'
-import { Filter, Filters, FunctionLink, Nothing, Page, Spark, Stat, Tag } from '../parts'
+import { Failed, Filter, Filters, FunctionLink, Nothing, Page, Spark, Stat, Tag } from '../parts'
 import { param } from '../router'
 import type { FunctionInfo, NodeStatus } from '../types'
 import { usePages, VirtualTable } from '../virtual'
+import { Firing } from './alerts'
 import { useApps } from './apps'
 
 interface ListPage { functions: FunctionInfo[]; total: number; sum?: { calls: number; failed: number; throttled: number; cold: number; per_minute: number[] | null } }
@@ -28,8 +29,9 @@ export function Overview() {
       <Filter name="runtime" label="Runtime" any="all" options={runtimes} />
       <Filter name="sort" label="Most" any="calls" options={orders.slice(1)} />
     </Filters>}>
+      <Firing />
       <Totals node={node.value} page={list.first} total={list.total} />
-      {list.error && list.total === undefined && <p role="alert" class="problem box">{list.error.message}</p>}
+      {list.error && list.total === undefined && <Failed error={list.error} />}
       {list.total === undefined
         ? !list.error && <div class="skeleton" aria-busy="true"><span class="hidden">Loading…</span></div>
         : list.total === 0
@@ -62,7 +64,7 @@ function cells(f: FunctionInfo) {
   const s = f.stats
   return (
     <>
-      <td><FunctionLink app={f.app} name={f.name} /></td>
+      <td class="cell" title={`${f.app}/${f.name}`}><FunctionLink app={f.app} name={f.name} /></td>
       <td>{f.spec.runtime}</td>
       <td>{f.live.version}{f.live.canary ? <> <Tag kind="accent">{f.live.canary} gets {f.live.weight} %</Tag></> : ''}</td>
       <td>{s ? <Spark values={s.per_minute} label={`${s.calls} calls in the last minutes`} /> : <span class="quiet">no calls</span>}</td>

@@ -25,15 +25,15 @@ function AppQueues(props: { app: string }) {
   const base = `/v1/apps/${props.app}/queues`
   const list = useData<{ queues: Queue[] }>(base, 2000)
   return <Load from={list}>{({ queues }) => (
-    <Table label={props.app} head={['Queue', ['Messages', 'number'], ['Ready', 'number'], ['Running', 'number'], ['Delayed', 'number'], ['Behind', 'number'], ['Failing', 'number'], ['Dead', 'number'], ['Oldest', 'number'], 'Consumers', '']}>
+    <Table label={props.app} head={['Queue', ['Messages', 'number', '6.5rem'], ['Ready', 'number', '5.5rem'], ['Running', 'number', '5.5rem'], ['Delayed', 'number', '5.5rem'], ['Behind', 'number', '5.5rem'], ['Failing', 'number', '5.5rem'], ['Dead', 'number', '5rem'], ['Oldest', 'number', '6rem'], 'Consumers', ['', '', '6.5rem']]}>
       {queues.map((q) => (
         <tr key={q.name}>
-          <td><a href={`/queues/${props.app}/${q.name}`}>{q.name}</a> {q.paused && <Tag kind="warn">paused</Tag>}</td>
+          <td class="cell" title={q.name}><a href={`/queues/${props.app}/${q.name}`}>{q.name}</a> {q.paused && <Tag kind="warn">paused</Tag>}</td>
           {[q.messages, q.ready, q.running, q.delayed, q.blocked].map((n, i) => <td key={i} class="number">{count(n)}</td>)}
           <td class={q.failing ? 'number bad' : 'number'}>{q.failing}</td>
-          <td class={q.dead ? 'number bad' : 'number'}>{q.dead ? <a href={`/dead/${props.app}?source=queue/${q.name}`}>{q.dead}</a> : 0}</td>
+          <td class={q.dead ? 'number bad' : 'number'}>{q.dead ? <a class="bad" href={`/dead?app=${props.app}&source=queue/${q.name}`}>{q.dead}</a> : 0}</td>
           <td class="number">{q.oldest_age}</td>
-          <td>{q.consumers.map((c, i) => <span key={c.function}>{i > 0 && ', '}<a href={`/functions/${props.app}/${c.function}`}>{c.function}</a>{c.throttled && ' (throttled)'}</span>)}{q.consumers.length === 0 && <span class="quiet">none</span>}</td>
+          <td class="cell">{q.consumers.map((c, i) => <span key={c.function}>{i > 0 && ', '}<a href={`/functions/${props.app}/${c.function}`}>{c.function}</a>{c.throttled && ' (throttled)'}</span>)}{q.consumers.length === 0 && <span class="quiet">none</span>}</td>
           <td class="does"><Action run={() => pausing(base, q)} done={list.reload} said={q.paused ? `${q.name} delivers again` : `${q.name} delivers nothing; sends are still accepted`} label={`${q.paused ? 'Resume' : 'Pause'} ${q.name}`}>{q.paused ? 'Resume' : 'Pause'}</Action></td>
         </tr>
       ))}
@@ -59,11 +59,11 @@ export function QueuePage(props: { app: string; name: string }) {
       {q && (
         <dl class="stats">
           <Stat name="Messages">{count(q.messages)}</Stat><Stat name="Ready">{count(q.ready)}</Stat><Stat name="Running">{count(q.running)}</Stat><Stat name="Delayed">{count(q.delayed)}</Stat>
-          <Stat name="Failing" bad={q.failing > 0}>{count(q.failing)}</Stat><Stat name="Dead" bad={q.dead > 0}>{q.dead ? <a href={`/dead/${props.app}?source=queue/${props.name}`}>{q.dead}</a> : 0}</Stat><Stat name="Oldest">{q.oldest_age || '–'}</Stat>
+          <Stat name="Failing" bad={q.failing > 0}>{count(q.failing)}</Stat><Stat name="Dead" bad={q.dead > 0}>{q.dead ? <a class="bad" href={`/dead?app=${props.app}&source=queue/${props.name}`}>{q.dead}</a> : 0}</Stat><Stat name="Oldest">{q.oldest_age || '–'}</Stat>
         </dl>
       )}
       <div class="cards">
-        {series && series.length > 0 && <Card title="Waiting, the last hour"><Chart series={series} minutes={60} height={150} label="messages that wait" /></Card>}
+        {series && series.length > 0 && <Card title="Waiting, the last hour"><Chart series={series} minutes={60} fit height={150} label="messages that wait" /></Card>}
         <Send path={path} done={reload} />
       </div>
       <Load from={list}>{({ messages }) => messages.length === 0

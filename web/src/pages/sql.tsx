@@ -136,13 +136,13 @@ function Result(props: ResultProps) {
     <section class="panel">
       <header><h2>{props.label}</h2><div class="aside">{props.aside}<button onClick={csv}>CSV</button></div></header>
       <div class="scroll" tabIndex={0} role="region" aria-label={props.label}>
-        <table aria-label={props.label}>
+        <table aria-label={props.label} class="fitted">
           <thead><tr>{columns.map((c, i) => (
             <th key={i} scope="col" class={numbers[i] ? 'number' : ''} aria-sort={props.order?.[0] === c ? (props.order[1] ? 'descending' : 'ascending') : undefined}>
               {props.sort ? <button class="plain" onClick={() => props.sort!(c)}>{c}{props.order?.[0] === c && (props.order[1] ? ' ↓' : ' ↑')}</button> : c}
             </th>
-          ))}<td class="rest" /></tr></thead>
-          <tbody>{rows.map((r, i) => <tr key={i}>{r.map((v, k) => <td key={k} class={numbers[k] ? 'number' : 'cell'}>{shown(v)}</td>)}<td class="rest" /></tr>)}</tbody>
+          ))}</tr></thead>
+          <tbody>{rows.map((r, i) => <tr key={i}>{r.map((v, k) => <td key={k} class={numbers[k] ? 'number' : 'cell'}>{shown(v)}</td>)}</tr>)}</tbody>
         </table>
         {rows.length === 0 && <p class="quiet pad">No rows.</p>}
       </div>

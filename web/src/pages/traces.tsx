@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks'
 import { query, useData } from '../data'
 import { ago, clock, count, duration, nanos, stamp } from '../format'
-import { Filter, Filters, Load, Nothing, Outcome, Page, Stat, Tag } from '../parts'
+import { AppFilter, Filter, Filters, FunctionFilter, Load, Nothing, Outcome, Page, Stat, Tag } from '../parts'
 import { param } from '../router'
 import { series } from '../theme'
 import type { LogLine, Span, TraceView } from '../types'
@@ -13,7 +13,7 @@ export function Traces() {
   const list = useData<{ traces: Found[] }>(`/v1/traces${query({ app: param('app'), function: param('function'), failed: param('only') === 'failed', cold: param('only') === 'cold', slower: param('slower'), text: param('text'), since: param('since'), limit: 200 })}`, 5000)
   return (
     <Page title="Traces" aside={<Filters>
-      <Filter name="text" label="Text" placeholder="name, attribute, error" /><Filter name="app" label="App" /><Filter name="function" label="Function" />
+      <Filter name="text" label="Text" placeholder="name, attribute, error" /><AppFilter /><FunctionFilter />
       <Filter name="only" label="Only" any="all" options={['failed', 'cold']} /><Filter name="slower" label="Slower than" options={['10ms', '100ms', '1s', '10s']} />
       <Filter name="since" label="Since" options={['15m', '1h', '24h', '7d']} />
     </Filters>}>
@@ -27,15 +27,15 @@ export function Traces() {
 function Rows(props: { list: Found[] }) {
   const longest = Math.max(...props.list.map((t) => t.duration_ns), 1)
   return (
-    <VirtualTable label="Traces, the newest first" total={props.list.length} row={(i) => props.list[i]} head={['Time', 'Trace', 'Through', ['Spans', 'number'], ['Took', 'number'], '', '']} render={(t) => (
+    <VirtualTable label="Traces, the newest first" total={props.list.length} row={(i) => props.list[i]} head={['Time', 'Trace', 'Outcome', ['Took', 'number'], 'Of the longest', ['Spans', 'number'], 'Through']} render={(t) => (
       <>
         <td class="time" title={stamp(t.start)}>{clock(t.start)}</td>
-        <td><a href={`/traces/${t.id}`}>{t.name || t.id.slice(0, 8)}</a></td>
-        <td class="through">{t.functions?.slice(0, 4).join(' → ')}{(t.functions?.length ?? 0) > 4 && ` and ${t.functions!.length - 4} more`}</td>
-        <td class="number">{t.spans}</td>
+        <td class="cell" title={t.name}><a href={`/traces/${t.id}`}>{t.name || t.id.slice(0, 8)}</a></td>
+        <td><Outcome of={t.failed ? 'failed' : 'ok'} /> {t.cold && <Tag kind="accent">cold</Tag>}</td>
         <td class="number">{duration(t.duration_ns)}</td>
         <td><span class="length"><span style={{ width: `${Math.max(1, (t.duration_ns / longest) * 100)}%` }} class={t.failed ? 'bad' : ''} /></span></td>
-        <td><Outcome of={t.failed ? 'failed' : 'ok'} /> {t.cold && <Tag kind="accent">cold</Tag>}</td>
+        <td class="number">{t.spans}</td>
+        <td class="through" title={t.functions?.join(' → ')}>{t.functions?.slice(0, 4).join(' → ')}{(t.functions?.length ?? 0) > 4 && ` and ${t.functions!.length - 4} more`}</td>
       </>
     )} />
   )
