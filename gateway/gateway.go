@@ -65,7 +65,7 @@ func New(cfg Config) *Gateway {
 	g.sys.Handle("/_fn/{app}/{function}", g.traced("", "", "/_fn/{app}/{function}", http.HandlerFunc(g.direct)))
 	g.sys.HandleFunc("GET /_health", g.health)
 	if cfg.Bucket != nil {
-		g.sys.Handle("/_bucket/", cfg.Bucket) // it answers preflights too
+		g.sys.Handle("/_bucket/", g.paced(cfg.Bucket)) // it answers preflights too
 	}
 	return g
 }
@@ -97,7 +97,7 @@ func (g *Gateway) health(w http.ResponseWriter, _ *http.Request) {
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if g.cfg.Hosts != nil {
 		if h := g.cfg.Hosts(r.Host); h != nil {
-			h.ServeHTTP(w, r)
+			g.paced(h).ServeHTTP(w, r)
 			return
 		}
 	}

@@ -329,6 +329,34 @@ func TestStalledBodyIsCutOff(t *testing.T) {
 	}
 }
 
+// TestStalledReaderIsCutOff asks for an object that is larger than what the
+// connection holds, and takes nothing of it.
+func TestStalledReaderIsCutOff(t *testing.T) {
+	ended := make(chan error, 1)
+	endless := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		for {
+			if _, err := w.Write(make([]byte, 1<<20)); err != nil {
+				ended <- err
+				return
+			}
+		}
+	})
+	g := New(Config{Bucket: endless, Stall: 50 * time.Millisecond, Log: slog.New(slog.DiscardHandler)})
+	srv := httptest.NewServer(g)
+	defer srv.Close()
+	conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, _ = io.WriteString(conn, "GET /_bucket/a/b/c HTTP/1.1\r\nHost: x\r\n\r\n")
+	select {
+	case <-ended:
+	case <-time.After(30 * time.Second):
+		t.Error("a client that takes nothing is still served")
+	}
+}
+
 func FuzzEvent(f *testing.F) {
 	f.Add("/photos/1?a=b", "x-a", "v", []byte("body"))
 	f.Add("/files/\u2028%00?%zz=1&a=%ff", "cookie", "a=\"\xff;;b", []byte{0, 255})

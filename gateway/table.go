@@ -62,13 +62,13 @@ func (g *Gateway) Apply(apps []App) error {
 func (g *Gateway) mux(a App) (*appMux, error) {
 	m := &appMux{ServeMux: http.NewServeMux(), name: a.Name, routes: a.Routes, cors: http.NewServeMux()}
 	if a.Rest != nil {
-		m.rest = g.traced(a.Name, "", "/", a.Rest)
+		m.rest = g.traced(a.Name, "", "/", g.paced(a.Rest))
 	}
 	seen := map[string]bool{}
 	for _, r := range a.Routes {
-		h := r.Handler
-		if h == nil {
-			h = g.function(a.Name, r)
+		h := g.function(a.Name, r)
+		if r.Handler != nil {
+			h = g.paced(r.Handler)
 		}
 		h = g.traced(a.Name, r.Function, r.Pattern, h)
 		if err := handle(m.ServeMux, r.Pattern, withCORS(r.CORS, h)); err != nil {
