@@ -220,7 +220,7 @@ func testOutOfMemory(b *bench) {
 	if !errors.As(err, &failed) {
 		b.Fatalf("Call returned %v, want a FunctionError", err)
 	}
-	if ended(inst) && failed.Type != mayfly.ErrorTypeOutOfMemory {
+	if failed.Type != mayfly.ErrorTypeOutOfMemory {
 		b.Errorf("the error is %+v, want %s", failed, mayfly.ErrorTypeOutOfMemory)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/tetratelabs/wazero/sys"
 
 	"github.com/mayfly-cloud/mayfly"
+	"github.com/mayfly-cloud/mayfly/sandbox"
 	"github.com/mayfly-cloud/mayfly/sandbox/frame"
 )
 
@@ -81,6 +82,9 @@ func exitedWell(err error) bool {
 func (g *guest) failure(err error) error {
 	if g.out.refused != nil {
 		return g.out.refused
+	}
+	if g.worker.memory.refused {
+		return sandbox.ErrOutOfMemory
 	}
 	var exit *sys.ExitError
 	if !errors.As(err, &exit) {
