@@ -67,6 +67,20 @@ func TestFirstDeployFails(t *testing.T) {
 	}
 }
 
+// TestSaveMendsCodeThatHangs saves while the first deploy still waits for code
+// that never ends: the save is not kept waiting.
+func TestSaveMendsCodeThatHangs(t *testing.T) {
+	dir := pythonApp(t, version1)
+	n := start(t, t.TempDir(), "dev", dir)
+	write(t, filepath.Join(dir, "hello/app.py"), "while True: pass\n")
+	eventually(t, "what the deploy waits for is said", func() bool { return strings.Contains(n.out.String(), "waiting for hello to start") })
+	write(t, filepath.Join(dir, "hello/app.py"), strings.ReplaceAll(version1, "one", "two"))
+	eventually(t, "the save is live", func() bool { return n.call("GET", "/hello", "").body == "two" })
+	if said := n.out.String(); strings.Contains(said, "not deployed") {
+		t.Errorf("the deploy was not given up: %s", said)
+	}
+}
+
 func TestFailuresOfUserCode(t *testing.T) {
 	dir := pythonApp(t, `
 import os, sys, time

@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -62,8 +62,10 @@ type developer struct {
 	failed    bool   // guarded by deploying; of the last deploy
 	shown     string // guarded by deploying; the routes that were listed last
 
-	mu  sync.Mutex
-	out io.Writer // guarded by mu
+	mu     sync.Mutex
+	out    io.Writer // guarded by mu
+	far    *steps    // guarded by mu; of the deploy under way, nil where there is none
+	giveUp func()    // guarded by mu; ends it
 }
 
 func (d *developer) say(format string, args ...any) {
@@ -84,11 +86,28 @@ func (d *developer) begin(ctx context.Context, n *daemon.Node) error {
 	stop := n.OnSecret(func() { go d.mend(ctx) })
 	context.AfterFunc(ctx, stop) // when the node stops
 	go func() {
-		if err := watch(ctx, d.dir, func(paths []string) { d.deploy(ctx, paths) }); err != nil {
+		if err := watch(ctx, d.dir, func(paths []string) { d.save(ctx, paths) }); err != nil {
 			d.say("changes are not seen (%v); restart mayfly dev after a save", err)
 		}
 	}()
 	return nil
+}
+
+// save deploys what was saved, without waiting for it. A deploy under way that
+// waits for code to start is given up: a save may have mended just that code.
+func (d *developer) save(ctx context.Context, paths []string) {
+	d.mu.Lock()
+	if d.far != nil && d.far.waits() {
+		d.giveUp()
+	}
+	d.mu.Unlock()
+	go d.deploy(ctx, paths)
+}
+
+func (d *developer) underWay(far *steps, giveUp func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.far, d.giveUp = far, giveUp
 }
 
 // mend tries again what failed, now that a secret changed: it may have been
@@ -107,7 +126,11 @@ func (d *developer) deploy(ctx context.Context, saved []string) {
 	d.deploying.Lock()
 	defer d.deploying.Unlock()
 	began := time.Now()
-	far := &steps{}
+	far := &steps{waiting: map[mayfly.FunctionName]time.Time{}}
+	ctx, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	d.underWay(far, giveUp)
+	defer d.underWay(nil, nil)
 	stop := every(slow, func() { d.say("  %s", far) })
 	r, err := d.node.Control().Deploy(mayfly.WithCaller(ctx, mayfly.Caller{Kind: mayfly.CallerAdmin}), control.Local(d.dir), control.Options{
 		Lenient: true,
@@ -129,7 +152,7 @@ func (d *developer) deploy(ctx context.Context, saved []string) {
 		d.say("%s is live (%s)", r.Plan.App, took)
 		d.routes(r.Plan.App)
 	case r.Changed:
-		d.say("%s: %s is live (%s)", d.short(saved), r.Plan.App, took)
+		d.say("%s: %s is live (%s)", d.changed(saved), r.Plan.App, took)
 		d.routes(r.Plan.App)
 	}
 	if r != nil {
@@ -148,9 +171,9 @@ func failure(err error, stays bool) string {
 	return text
 }
 
-// short names what was saved, without the files that tools write and move away
+// changed names what was saved, without the files that tools write and move away
 // on the way.
-func (d *developer) short(paths []string) string {
+func (d *developer) changed(paths []string) string {
 	left := slices.DeleteFunc(slices.Clone(paths), func(p string) bool {
 		_, err := os.Lstat(filepath.Join(d.dir, p))
 		return err != nil
@@ -158,34 +181,59 @@ func (d *developer) short(paths []string) string {
 	if len(left) > 0 {
 		paths = left
 	}
-	if len(paths) > 2 {
-		return fmt.Sprintf("%s and %d more", paths[0], len(paths)-1)
+	return short(paths)
+}
+
+func short(names []string) string {
+	if len(names) > 2 {
+		return fmt.Sprintf("%s and %d more", names[0], len(names)-1)
 	}
-	return strings.Join(paths, ", ")
+	return strings.Join(names, ", ")
 }
 
 // slow is how long a deploy takes before it says how far it is.
 const slow = 3 * time.Second
 
 // steps is how far a deploy is.
-type steps struct{ packed, starting, started atomic.Int32 }
+type steps struct {
+	mu      sync.Mutex
+	packed  int                               // guarded by mu
+	waiting map[mayfly.FunctionName]time.Time // guarded by mu; since when those start that did not yet
+}
 
 func (s *steps) count(p control.Progress) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	switch p.Stage {
 	case control.StagePacked:
-		s.packed.Add(1)
+		s.packed++
 	case control.StageStarting:
-		s.starting.Add(1)
+		s.waiting[p.Function] = time.Now()
 	case control.StageStarted:
-		s.started.Add(1)
+		delete(s.waiting, p.Function)
 	}
 }
 
+// waits reports whether the deploy waits for code to start.
+func (s *steps) waits() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.waiting) > 0
+}
+
 func (s *steps) String() string {
-	if s.starting.Load() == 0 {
-		return fmt.Sprintf("reading functions: %d are done", s.packed.Load())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.waiting) == 0 {
+		return fmt.Sprintf("%d functions are read", s.packed)
 	}
-	return fmt.Sprintf("starting functions for the first time: %d of %d are up", s.started.Load(), s.packed.Load())
+	var names []string
+	var longest time.Duration
+	for _, name := range slices.Sorted(maps.Keys(s.waiting)) {
+		names = append(names, string(name))
+		longest = max(longest, time.Since(s.waiting[name]))
+	}
+	return fmt.Sprintf("waiting for %s to start, for %s now", short(names), longest.Round(time.Second))
 }
 
 // every calls fn each time that d has passed, until stop, which waits for it.

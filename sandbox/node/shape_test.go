@@ -223,7 +223,7 @@ func TestBrokenCode(t *testing.T) {
 		"file":           {"other.handler", "app.js", "", mayfly.ErrorTypeImport, "other.js"},
 		"export":         {"app.other", "app.js", "exports.handler = async () => 1", mayfly.ErrorTypeHandler, "app.other is undefined"},
 		"no default":     {"app", "app.mjs", "export const x = 1", mayfly.ErrorTypeHandler, "default export"},
-		"not a function": {"app.handler", "app.js", "exports.handler = 5", mayfly.ErrorTypeHandler, "not exported"},
+		"not a function": {"app.handler", "app.js", "exports.handler = 5; exports.handlr = () => 1", mayfly.ErrorTypeHandler, "not exported; exported is handlr"},
 		"throws":         {"app.handler", "app.js", "\n\nnull.x", "TypeError", "null"},
 		"exits":          {"app.handler", "app.js", "process.exit(9)", mayfly.ErrorTypeExit, "9"},
 		"rejects":        {"app.handler", "app.mjs", "await Promise.reject(new Error('at start'))", "Error", "at start"},

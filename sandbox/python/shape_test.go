@@ -177,7 +177,7 @@ func TestBrokenCode(t *testing.T) {
 		"syntax":         {"app.handler", "x = 1\ndef handler(e, c)\n    pass\n", mayfly.ErrorTypeSyntax, "app.py, line 2"},
 		"import":         {"app.handler", "\nimport nothing_of_that_name\n", mayfly.ErrorTypeImport, "app.py, line 2"},
 		"module":         {"other.handler", "", mayfly.ErrorTypeImport, "No module named 'other'"},
-		"function":       {"app.other", "def handler(e, c): pass\n", mayfly.ErrorTypeHandler, "Handler 'other' missing on module 'app'"},
+		"function":       {"app.other", "def handler(e, c): pass\n", mayfly.ErrorTypeHandler, "Handler 'other' missing on module 'app', which has handler"},
 		"not a function": {"app.handler", "handler = 5\n", mayfly.ErrorTypeHandler, "int"},
 		"form":           {"handler", "", "Runtime.MalformedHandlerName", "module.function"},
 		"raises":         {"app.handler", "\n\n1 / 0\n", "ZeroDivisionError", "app.py, line 3"},

@@ -57,4 +57,4 @@ function safely(f, otherwise) {
   }
 }
 
-module.exports = { Failure, describe, readable, frames };
+module.exports = { Failure, describe, readable, frames, HERE };

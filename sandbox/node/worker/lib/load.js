@@ -3,7 +3,7 @@ const fs = require('fs');
 const Module = require('module');
 const path = require('path');
 const { pathToFileURL } = require('url');
-const { Failure, frames } = require('./errors');
+const { Failure, frames, HERE } = require('./errors');
 const { STREAMING } = require('./stream');
 
 const PLAIN = ['.js', '.mjs', '.cjs'], TYPED = ['.ts', '.mts', '.cts'];
@@ -110,9 +110,15 @@ function shaped(exported, names, handler) {
   } else {
     found = member(exported, names) ?? member(exported?.default, names);
     if (typeof found?.fetch === 'function') return { handler: found, shape: 'fetch' };
-    if (typeof found !== 'function') throw new Failure('Runtime.HandlerNotFound', `${handler} is undefined or not exported`, []);
+    if (typeof found !== 'function') throw new Failure('Runtime.HandlerNotFound', `${handler} is undefined or not exported${offers(exported)}`, []);
   }
   return { handler: found, shape: found[STREAMING] === 'response' ? 'stream' : 'lambda' };
+}
+
+/** The functions that a file exports, for whoever named another. */
+function offers(exported) {
+  const names = Object.entries(exported ?? {}).flatMap(([k, v]) => (typeof v === 'function' ? [k] : []));
+  return names.length > 0 ? `; exported is ${names.slice(0, 5).join(', ')}` : '';
 }
 
 function member(from, names) {
@@ -129,7 +135,7 @@ function ofLoad(e, file, root) {
     return new Failure('Runtime.UserCodeSyntaxError', `SyntaxError: ${e.message}${where ? ` (${relative(where, root)})` : ''}`, where ? [`    at ${where}`] : frames(e));
   }
   if (e?.code === 'MODULE_NOT_FOUND' || e?.code === 'ERR_MODULE_NOT_FOUND') {
-    return new Failure('Runtime.ImportModuleError', `Error: ${e.message}`, frames(e));
+    return new Failure('Runtime.ImportModuleError', `Error: ${e.message.split('\n').filter((l) => !l.startsWith('- ' + HERE)).join('\n')}`, frames(e));
   }
   return e;
 }

@@ -72,13 +72,19 @@ def _module(name):
         raise of_load(e, name) from None
 
 
+def _defined(module):
+    """The functions that a module has of its own, for whoever named another."""
+    own = [k for k, v in vars(module).items() if callable(v) and getattr(v, "__module__", None) == module.__name__ and not k.startswith("_")]
+    return ", which has " + ", ".join(own[:5]) if own else ""
+
+
 def _find(module, attribute, name):
     found = module
     for part in attribute.split("."):
         try:
             found = getattr(found, part)
         except AttributeError:
-            raise Failure("Runtime.HandlerNotFound", "Handler '%s' missing on module '%s'" % (attribute, name)) from None
+            raise Failure("Runtime.HandlerNotFound", "Handler '%s' missing on module '%s'%s" % (attribute, name, _defined(module))) from None
     if not callable(found):
         raise Failure("Runtime.HandlerNotFound", "Handler '%s' of module '%s' is a %s, not a function" % (attribute, name, type(found).__name__))
     return found
