@@ -19,10 +19,7 @@ import (
 // encoding/json takes four times as long (BenchmarkEvent).
 func appendEvent(b []byte, r *http.Request, app mayfly.AppName, pattern, id string, body []byte) []byte {
 	now := time.Now()
-	routeKey := pattern
-	if !strings.Contains(pattern, " ") {
-		routeKey = "ANY " + pattern
-	}
+	routeKey := routeKeyOf(pattern)
 	path := r.URL.EscapedPath()
 	b = append(b, `{"version":"2.0","routeKey":`...)
 	b = appendString(b, routeKey)
@@ -37,6 +34,19 @@ func appendEvent(b []byte, r *http.Request, app mayfly.AppName, pattern, id stri
 	b = appendParams(b, r, pattern)
 	b = appendContext(b, r, app, routeKey, path, id, now)
 	return appendBody(b, r.Header, body)
+}
+
+// routeKeyOf is a pattern as API Gateway writes routes: it has + for the rest of
+// a path, and nothing for its end.
+func routeKeyOf(pattern string) string {
+	key := pattern
+	if !strings.Contains(pattern, " ") {
+		key = "ANY " + pattern
+	}
+	if strings.HasSuffix(key, "...}") {
+		return strings.TrimSuffix(key, "...}") + "+}"
+	}
+	return strings.TrimSuffix(key, "{$}")
 }
 
 func appendContext(b []byte, r *http.Request, app mayfly.AppName, routeKey, path, id string, now time.Time) []byte {

@@ -63,6 +63,9 @@ func New(cfg Config) *Gateway {
 	g := &Gateway{cfg: cfg, sys: http.NewServeMux()}
 	g.table.Store(&table{})
 	g.sys.Handle("/_fn/{app}/{function}", g.traced("", "", "/_fn/{app}/{function}", http.HandlerFunc(g.direct)))
+	g.sys.HandleFunc("/_fn/", func(w http.ResponseWriter, _ *http.Request) {
+		g.problem(w, mayfly.Errorf(mayfly.NotFound, "", "a function is called directly by POST /_fn/APP/FUNCTION"))
+	})
 	g.sys.HandleFunc("GET /_health", g.health)
 	if cfg.Bucket != nil {
 		g.sys.Handle("/_bucket/", g.paced(cfg.Bucket)) // it answers preflights too

@@ -135,7 +135,7 @@ func TestBinaryBodyTravelsBase64(t *testing.T) {
 	if err := json.Unmarshal(inv.last.Event, &ev); err != nil {
 		t.Fatal(err)
 	}
-	if !ev.IsBase64Encoded || ev.Body != "/9g=" || ev.PathParameters["rest"] != "a/b.png" || ev.RouteKey != "ANY /files/{rest...}" {
+	if !ev.IsBase64Encoded || ev.Body != "/9g=" || ev.PathParameters["rest"] != "a/b.png" || ev.RouteKey != "ANY /files/{rest+}" {
 		t.Errorf("got %+v", ev)
 	}
 }
@@ -354,6 +354,25 @@ func TestStalledReaderIsCutOff(t *testing.T) {
 	case <-ended:
 	case <-time.After(30 * time.Second):
 		t.Error("a client that takes nothing is still served")
+	}
+}
+
+func TestRouteKeysAreWrittenAsAPIGatewayHasThem(t *testing.T) {
+	for pattern, want := range map[string]string{
+		"GET /a/{id}": "GET /a/{id}", "/a": "ANY /a", "/files/{rest...}": "ANY /files/{rest+}", "PUT /{all...}": "PUT /{all+}", "GET /{$}": "GET /", "/a/{$}": "ANY /a/",
+	} {
+		if got := routeKeyOf(pattern); got != want {
+			t.Errorf("%s: got %s, want %s", pattern, got, want)
+		}
+	}
+}
+
+func TestDirectCallsHaveOneForm(t *testing.T) {
+	g := newGateway(t, &invoker{reply: `"ok"`}, photos())
+	for _, path := range []string{"/_fn/", "/_fn/photos", "/_fn/photos/thumbnail/more"} {
+		if w := do(g, "POST", "http://localhost"+path, "{}"); w.Code != 404 || !strings.Contains(w.Body.String(), "POST /_fn/APP/FUNCTION") {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
 	}
 }
 
