@@ -3,6 +3,7 @@ package telemetry
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,7 +13,9 @@ import (
 // MapEdge is one arrow of the service map: who called what, in the last half hour
 // to an hour. Nodes are "http", "direct", "schedule" and so on for what starts
 // calls, "APP/FUNCTION", and "APP:queue/NAME", "APP:bucket/NAME" … or a host
-// for what functions use. Counts from spans are low while spans are sampled.
+// for what functions use. Where all that queues (topics …) call a function with
+// is of one resource, the arrow comes from that. Counts from spans are low while
+// spans are sampled.
 type MapEdge struct {
 	From   string         `json:"from"`
 	To     string         `json:"to"`
@@ -35,7 +38,14 @@ type edgeMap struct {
 	now    map[edgeKey]*MapEdge // guarded by mu
 	before map[edgeKey]*MapEdge // guarded by mu
 	turned time.Time            // guarded by mu
+
+	// sources are what functions are given messages of, at most edgeMost; "" where
+	// that is more than one of the kind; guarded by mu.
+	sources map[sourceKey]string
 }
+
+// sourceKey is a function's node and the kind of trigger that calls it.
+type sourceKey struct{ to, kind string }
 
 const (
 	edgeTurn = 30 * time.Minute
@@ -64,6 +74,24 @@ func (m *edgeMap) spans(rows []mayfly.Span, now time.Time) {
 		if to := spanTarget(s); to != "" && s.Function != "" {
 			m.count(edgeKey{functionNode(s.App, s.Function), to, s.App}, s.Error != "", s.End.Sub(s.Start))
 		}
+		if r := s.Attributes["mayfly.resource"]; r != "" && s.Kind == mayfly.SpanConsumer && s.Function != "" {
+			m.received(functionNode(s.App, s.Function), s.App, r)
+		}
+	}
+}
+
+// received learns that a function is given messages of a resource, KIND/NAME.
+func (m *edgeMap) received(to string, app mayfly.AppName, resource string) {
+	kind, _, _ := strings.Cut(resource, "/")
+	k, from := sourceKey{to, kind}, string(app)+":"+resource
+	switch old, known := m.sources[k]; {
+	case known && old != from:
+		m.sources[k] = ""
+	case !known && len(m.sources) < edgeMost:
+		if m.sources == nil {
+			m.sources = map[sourceKey]string{}
+		}
+		m.sources[k] = from
 	}
 }
 
@@ -124,8 +152,11 @@ func (m *edgeMap) list(app mayfly.AppName) []MapEdge {
 			if app != "" && k.app != app {
 				continue
 			}
+			if from := m.sources[sourceKey{k.to, k.from}]; from != "" {
+				k.from = from
+			}
 			sum := sums[k]
-			sum.From, sum.To, sum.App = e.From, e.To, e.App
+			sum.From, sum.To, sum.App = k.from, k.to, k.app
 			sum.Calls, sum.Failed, sum.total = sum.Calls+e.Calls, sum.Failed+e.Failed, sum.total+e.total
 			sums[k] = sum
 		}
