@@ -41,11 +41,11 @@ type edgeMap struct {
 
 	// sources are what functions are given messages of, at most edgeMost; "" where
 	// that is more than one of the kind; guarded by mu.
-	sources map[sourceKey]string
+	sources map[giverKey]string
 }
 
-// sourceKey is a function's node and the kind of trigger that calls it.
-type sourceKey struct{ to, kind string }
+// giverKey is a function's node and the kind of trigger that calls it.
+type giverKey struct{ to, kind string }
 
 const (
 	edgeTurn = 30 * time.Minute
@@ -83,13 +83,13 @@ func (m *edgeMap) spans(rows []mayfly.Span, now time.Time) {
 // received learns that a function is given messages of a resource, KIND/NAME.
 func (m *edgeMap) received(to string, app mayfly.AppName, resource string) {
 	kind, _, _ := strings.Cut(resource, "/")
-	k, from := sourceKey{to, kind}, string(app)+":"+resource
+	k, from := giverKey{to, kind}, string(app)+":"+resource
 	switch old, known := m.sources[k]; {
 	case known && old != from:
 		m.sources[k] = ""
 	case !known && len(m.sources) < edgeMost:
 		if m.sources == nil {
-			m.sources = map[sourceKey]string{}
+			m.sources = map[giverKey]string{}
 		}
 		m.sources[k] = from
 	}
@@ -152,7 +152,7 @@ func (m *edgeMap) list(app mayfly.AppName) []MapEdge {
 			if app != "" && k.app != app {
 				continue
 			}
-			if from := m.sources[sourceKey{k.to, k.from}]; from != "" {
+			if from := m.sources[giverKey{k.to, k.from}]; from != "" {
 				k.from = from
 			}
 			sum := sums[k]
