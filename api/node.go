@@ -34,6 +34,7 @@ type Status struct {
 // Doctor is what this machine can run and isolate, and why not.
 type Doctor struct {
 	Tier     sandbox.Tier   `json:"isolation"`
+	Egress   Check          `json:"egress"` // can functions be let out
 	GVisor   Check          `json:"gvisor"` // the tier that functions may ask for
 	Runtimes []RuntimeCheck `json:"runtimes"`
 }

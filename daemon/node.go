@@ -32,7 +32,7 @@ func (n *Node) Status() api.Status {
 
 // Doctor is api.Node's.
 func (n *Node) Doctor(ctx context.Context) api.Doctor {
-	d := api.Doctor{Tier: n.launcher.Tier(), GVisor: checkOf(n.launcher.GVisor())}
+	d := api.Doctor{Tier: n.launcher.Tier(), Egress: checkOf(n.launcher.Egress()), GVisor: checkOf(n.launcher.GVisor())}
 	for _, r := range mayfly.Runtimes {
 		d.Runtimes = append(d.Runtimes, api.RuntimeCheck{Runtime: r, Check: checkOf(n.pool.Check(ctx, r))})
 	}

@@ -122,6 +122,7 @@ func printDoctor(w io.Writer, d api.Doctor) {
 		printCheck(w, string(r.Runtime), r.Check)
 	}
 	fmt.Fprintln(w, "for functions that ask for it:")
+	printCheck(w, "egress", d.Egress)
 	printCheck(w, "gVisor", d.GVisor)
 }
 

@@ -42,7 +42,10 @@ func (w *walls) openEgress(ctx context.Context, c *cell, a Assignment) error {
 	if policy.Remote() {
 		device, err := c.link(ctx)
 		if err != nil {
-			return mayfly.Errorf(mayfly.Unavailable, "start sandbox", "egress needs a tunnel device: load the kernel's tun module and let the daemon open /dev/net/tun: %w", err)
+			if cause := checkTunnel(); cause != nil {
+				return cause
+			}
+			return mayfly.Errorf(mayfly.Unavailable, "start sandbox", "egress: the tunnel device could not be used: %w", err)
 		}
 		stack, err := egress.Open(egress.Config{Device: device, Gate: gate, Dial: w.metered(a.Who)})
 		if err != nil {

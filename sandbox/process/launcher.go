@@ -174,6 +174,25 @@ func (l *Launcher) GVisor() error {
 	return err
 }
 
+// Egress says why functions with egress cannot run here, nil where they can.
+// Without walls the network is open.
+func (l *Launcher) Egress() error {
+	if !l.private() {
+		return nil
+	}
+	return checkTunnel()
+}
+
+// checkTunnel opens what egress needs.
+func checkTunnel() error {
+	f, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
+	if err != nil {
+		return mayfly.Errorf(mayfly.Unavailable, "start sandbox", "egress needs a tunnel device: load the kernel's tun module and let the daemon open /dev/net/tun (udev lets everybody): %w", err)
+	}
+	f.Close()
+	return nil
+}
+
 // findRunsc is gVisor's program on this machine.
 func findRunsc() (string, error) {
 	path, err := exec.LookPath("runsc")
