@@ -133,6 +133,9 @@ func (b *Bucket) PutTTL(ctx context.Context, key string, value []byte, rev uint6
 func (b *Bucket) Delete(ctx context.Context, key string, rev uint64) error {
 	b.engine.writes.RLock()
 	defer b.engine.writes.RUnlock()
+	if err := b.engine.roomToRemove("delete " + b.name + "/" + key); err != nil {
+		return err
+	}
 	ctx, cancel := b.engine.call(ctx)
 	defer cancel()
 	var opts []jetstream.KVDeleteOpt

@@ -33,11 +33,16 @@ type Engine struct {
 
 	writes sync.RWMutex // held for reading by each write, for writing by Hold
 
-	mu   sync.Mutex
-	logs map[string]*Log // guarded by mu
-	kvs  map[string]*Bucket
+	mu      sync.Mutex
+	logs    map[string]*Log    // guarded by mu
+	kvs     map[string]*Bucket // guarded by mu
+	mending bool               // guarded by mu; mend runs
 
-	close sync.Once
+	options *server.Options // of the embedded server
+	menders sync.WaitGroup
+	closing context.Context
+	end     context.CancelFunc // of closing
+	close   sync.Once
 }
 
 // Open starts the embedded server, or connects to the external one, and reads
@@ -49,6 +54,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{cfg: cfg, free: freeSpace, logs: map[string]*Log{}, kvs: map[string]*Bucket{}}
+	e.closing, e.end = context.WithCancel(context.WithoutCancel(ctx))
 	if err := e.open(ctx); err != nil {
 		_ = e.Close()
 		return nil, err
@@ -90,14 +96,13 @@ func (e *Engine) embed() (err error) {
 	if e.folder, err = openFolder(e.cfg.Dir); err != nil {
 		return err
 	}
-	opts, err := e.serverOptions()
-	if err != nil {
+	if e.options, err = e.serverOptions(); err != nil {
 		return err
 	}
-	if e.server, err = server.NewServer(opts); err != nil {
+	if e.server, err = server.NewServer(e.options); err != nil {
 		return mayfly.Errorf(mayfly.Invalid, "open engine", "cannot make the embedded NATS server: %w", err)
 	}
-	e.server.SetLoggerV2(serverLog{e.cfg.Logger}, false, false, false)
+	e.server.SetLoggerV2(serverLog{e.cfg.Logger, e.heard}, false, false, false)
 	e.server.Start()
 	if !e.server.ReadyForConnections(e.cfg.Timeout) {
 		return mayfly.Errorf(mayfly.Unavailable, "open engine", "the embedded NATS server is not ready after %s; see the log", e.cfg.Timeout)
@@ -166,6 +171,8 @@ func (e *Engine) JetStream() jetstream.JetStream { return e.js }
 // Close ends the server after its writes. It may be called twice.
 func (e *Engine) Close() error {
 	e.close.Do(func() {
+		e.end()
+		e.menders.Wait()
 		if e.index != nil {
 			e.index.close()
 		}
@@ -197,7 +204,10 @@ func (e *Engine) call(ctx context.Context) (context.Context, context.CancelFunc)
 // serverLog hands the embedded server's log to ours, a level lower: it tells of
 // what it mends by itself, such as after a crash. Its notices are debug
 // messages here: they speak of a server that users did not start.
-type serverLog struct{ log *slog.Logger }
+type serverLog struct {
+	log   *slog.Logger
+	heard func(format string) // told of errors
+}
 
 func (l serverLog) write(level slog.Level, format string, v []any) {
 	if l.log.Enabled(context.Background(), level) {
@@ -207,6 +217,9 @@ func (l serverLog) write(level slog.Level, format string, v []any) {
 func (l serverLog) Noticef(format string, v ...any) { l.write(slog.LevelDebug, format, v) }
 func (l serverLog) Warnf(format string, v ...any)   { l.write(slog.LevelInfo, format, v) }
 func (l serverLog) Fatalf(format string, v ...any)  { l.write(slog.LevelError, format, v) }
-func (l serverLog) Errorf(format string, v ...any)  { l.write(slog.LevelError, format, v) }
-func (l serverLog) Debugf(format string, v ...any)  { l.write(slog.LevelDebug, format, v) }
-func (l serverLog) Tracef(format string, v ...any)  { l.write(slog.LevelDebug, format, v) }
+func (l serverLog) Errorf(format string, v ...any) {
+	l.write(slog.LevelError, format, v)
+	l.heard(format)
+}
+func (l serverLog) Debugf(format string, v ...any) { l.write(slog.LevelDebug, format, v) }
+func (l serverLog) Tracef(format string, v ...any) { l.write(slog.LevelDebug, format, v) }

@@ -17,13 +17,15 @@ import (
 // a process reads its own writes.
 type Index struct {
 	bucket *Bucket
-	watch  jetstream.KeyWatcher
 	done   chan struct{} // closed when the watcher's goroutine has ended
 
+	applying sync.Mutex // held while one entry is taken in
+
 	mu      sync.RWMutex
-	entries map[string]Entry // guarded by mu
-	keys    []string         // guarded by mu; sorted
-	seen    uint64           // guarded by mu; the last revision applied
+	watch   jetstream.KeyWatcher // guarded by mu; follow reads from it, or has read the one before to its end
+	entries map[string]Entry     // guarded by mu
+	keys    []string             // guarded by mu; sorted
+	seen    uint64               // guarded by mu; the last revision applied
 	waiters map[chan struct{}]uint64
 	hooks   map[int]hook // guarded by mu
 	next    int          // guarded by mu
@@ -48,45 +50,87 @@ type hook struct {
 }
 
 func openIndex(ctx context.Context, b *Bucket) (*Index, error) {
-	// The watcher outlives ctx, which bounds the first read alone.
-	watch, err := b.kv.WatchAll(context.WithoutCancel(ctx))
-	if err != nil {
-		return nil, problem("watch "+b.name, err)
-	}
 	x := &Index{
-		bucket: b, watch: watch, done: make(chan struct{}),
+		bucket: b, done: make(chan struct{}),
 		entries: map[string]Entry{}, waiters: map[chan struct{}]uint64{}, hooks: map[int]hook{},
+	}
+	if err := x.read(ctx); err != nil {
+		return nil, err
+	}
+	go x.follow()
+	return x, nil
+}
+
+// read watches the bucket and takes in all that is there.
+func (x *Index) read(ctx context.Context) error {
+	// The watcher outlives ctx, which bounds the first read alone.
+	watch, err := x.bucket.kv.WatchAll(context.WithoutCancel(ctx))
+	if err != nil {
+		return problem("watch "+x.bucket.name, err)
 	}
 	for {
 		select {
 		case entry, ok := <-watch.Updates():
 			if !ok {
-				return nil, mayfly.Errorf(mayfly.Unavailable, "open engine", "the config bucket cannot be watched")
+				return mayfly.Errorf(mayfly.Unavailable, "open engine", "the config bucket cannot be watched")
 			}
 			if entry == nil { // all that was there has been read
-				go x.follow()
-				return x, nil
+				x.mu.Lock()
+				defer x.mu.Unlock()
+				x.watch = watch
+				return nil
 			}
 			x.apply(entry)
 		case <-ctx.Done():
 			_ = watch.Stop()
-			return nil, ctx.Err()
+			return ctx.Err()
 		}
 	}
+}
+
+// again watches anew, where the server has forgotten the watcher. No write may be
+// under way.
+func (x *Index) again(ctx context.Context) error {
+	ctx, cancel := x.bucket.engine.call(ctx)
+	defer cancel()
+	x.mu.RLock()
+	old := x.watch
+	x.mu.RUnlock()
+	if err := x.read(ctx); err != nil {
+		return err
+	}
+	return old.Stop()
 }
 
 func (x *Index) follow() {
 	defer close(x.done)
-	for entry := range x.watch.Updates() {
-		if entry != nil {
-			x.apply(entry)
+	for last := jetstream.KeyWatcher(nil); ; {
+		x.mu.RLock()
+		watch := x.watch
+		x.mu.RUnlock()
+		if watch == last {
+			return
 		}
+		for entry := range watch.Updates() {
+			if entry != nil {
+				x.apply(entry)
+			}
+		}
+		last = watch
 	}
 }
 
-// apply takes one entry in, tells hooks, then wakes writers: a writer that
-// returns knows that the hooks have run.
+// apply takes one entry in that is newer than all before, tells hooks, then wakes
+// writers: a writer that returns knows that the hooks have run.
 func (x *Index) apply(entry jetstream.KeyValueEntry) {
+	x.applying.Lock()
+	defer x.applying.Unlock()
+	x.mu.RLock()
+	seen := x.seen
+	x.mu.RUnlock()
+	if entry.Revision() <= seen {
+		return
+	}
 	c := Change{
 		Entry:   Entry{Key: entry.Key(), Value: entry.Value(), Revision: entry.Revision()},
 		Deleted: entry.Operation() != jetstream.KeyValuePut,
@@ -249,6 +293,9 @@ func (x *Index) Watch(prefix string, fn func(Change)) (stop func()) {
 }
 
 func (x *Index) close() {
-	_ = x.watch.Stop()
+	x.mu.RLock()
+	watch := x.watch
+	x.mu.RUnlock()
+	_ = watch.Stop()
 	<-x.done
 }

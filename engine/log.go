@@ -158,6 +158,9 @@ func (l *Log) scan(ctx context.Context, messages jetstream.MessagesContext, last
 func (l *Log) Truncate(ctx context.Context, before uint64) error {
 	l.engine.writes.RLock()
 	defer l.engine.writes.RUnlock()
+	if err := l.engine.roomToRemove("truncate " + l.name); err != nil {
+		return err
+	}
 	ctx, cancel := l.engine.call(ctx)
 	defer cancel()
 	return problem("truncate "+l.name, l.stream.Purge(ctx, jetstream.WithPurgeSequence(before)))
