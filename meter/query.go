@@ -83,7 +83,9 @@ func (l *Ledger) sum(ctx context.Context, q UsageQuery) ([]UsageRow, error) {
 	if err != nil {
 		return nil, err
 	}
-	q = q.defaults(l.cfg.Now())
+	if q, err = q.within(l.cfg.Now()); err != nil {
+		return nil, err
+	}
 	step := g.step
 	if step == 0 {
 		step = 1 << 40 // everything falls into one
@@ -144,15 +146,18 @@ func sorted(sums map[UsageRow]UsageTotals) []UsageRow {
 	return out
 }
 
-// defaults fills the times of a query.
-func (q UsageQuery) defaults(now time.Time) UsageQuery {
+// within fills the times of a query.
+func (q UsageQuery) within(now time.Time) (UsageQuery, error) {
 	if q.Since.IsZero() {
 		q.Since = monthOf(now)
 	}
 	if q.Until.IsZero() {
 		q.Until = now.Add(time.Second)
 	}
-	return q
+	if q.Until.Before(q.Since) {
+		return q, mayfly.Errorf(mayfly.Invalid, "sum usage", "until, %s, is before since, %s", q.Until.Format(time.RFC3339), q.Since.Format(time.RFC3339))
+	}
+	return q, nil
 }
 
 // Forecast is what a month may come to: what was used so far and, for the rest

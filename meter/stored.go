@@ -41,7 +41,9 @@ func (l *Ledger) Stored(ctx context.Context, q UsageQuery) ([]StorageRow, error)
 	if err := l.refresh(ctx); err != nil {
 		return nil, err
 	}
-	q = q.defaults(l.cfg.Now())
+	if q, err = q.within(l.cfg.Now()); err != nil {
+		return nil, err
+	}
 	sums := map[StorageRow]*StorageRow{}
 	of := func(h holder, start time.Time) *StorageRow {
 		key := g.holder(h, start, l.cfg.Tags)

@@ -45,6 +45,9 @@ func (p TimeRange) times() (since, until time.Time, err error) {
 	if since, err = mayfly.ParseTime(p.Since, now); err == nil {
 		until, err = mayfly.ParseTime(p.Until, now)
 	}
+	if err == nil && !until.IsZero() && until.Before(since) {
+		err = mayfly.Errorf(mayfly.Invalid, "", "until, %s, is before since, %s", until.Format(time.RFC3339), since.Format(time.RFC3339))
+	}
 	return since, until, err
 }
 

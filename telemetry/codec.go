@@ -135,6 +135,12 @@ func (spanCodec) decode(k rowKey, body []byte) (mayfly.Span, error) {
 	return s, r.err
 }
 
+// SizeOfLine is about how many bytes of memory a line holds.
+func SizeOfLine(l *mayfly.LogLine) int { return lineCodec{}.size(l) }
+
+// SizeOfSpan is about how many bytes of memory a span holds.
+func SizeOfSpan(s *mayfly.Span) int { return spanCodec{}.size(s) }
+
 func (spanCodec) size(s *mayfly.Span) int {
 	n := int(unsafe.Sizeof(*s)) + len(s.Name) + len(s.Error) + len(s.Links)*int(unsafe.Sizeof(mayfly.Trace{}))
 	for k, v := range s.Attributes {

@@ -123,10 +123,24 @@ func problem(res *http.Response) error {
 	if err == nil && p.FunctionError != nil && p.FunctionError.Type != "" {
 		return p.FunctionError
 	}
+	if text := prometheusError(body); text != "" && res.StatusCode == http.StatusBadRequest {
+		return &mayfly.Error{Code: mayfly.Invalid, Message: text}
+	}
 	if err != nil || p.Code == "" {
 		return mayfly.Errorf(mayfly.Internal, "", "%s: %s", res.Status, bytes.TrimSpace(body))
 	}
 	return &mayfly.Error{Code: p.Code, Message: p.Detail}
+}
+
+// prometheusError is what an error of Prometheus's API says, "" of any other.
+func prometheusError(body []byte) string {
+	var reply struct {
+		Status, Error string
+	}
+	if json.Unmarshal(body, &reply) != nil || reply.Status != "error" {
+		return ""
+	}
+	return reply.Error
 }
 
 // Lines calls each with every line of a streamed reply (newline-delimited JSON,

@@ -140,6 +140,9 @@ func (c *costReply) print(w io.Writer) {
 		}
 		stored[i] = []string{s.what(), held, fmt.Sprintf("%.4g", s.GiBMonths), money(s.Cost)}
 	}
+	if len(rows)+len(stored) == 0 {
+		fmt.Fprintln(w, "Nothing was used.")
+	}
 	if len(rows) > 0 {
 		table(w, "WHAT\tCALLS\tGB-S\tCPU-S\t"+c.Currency, rows)
 		fmt.Fprintln(w)

@@ -81,6 +81,9 @@ func (g *globals) logs(ctx context.Context, f logsFlags, fn string) error {
 		if err := c.Do(ctx, http.MethodGet, f.query(app, fn), nil, &out); err != nil {
 			return err
 		}
+		if len(out.Lines) == 0 && !g.json {
+			fmt.Fprintln(g.err, "No line matches.")
+		}
 		for _, raw := range out.Lines {
 			if err := g.logLine(raw); err != nil {
 				return err

@@ -25,8 +25,9 @@ type Export struct {
 	Headers  map[string]string // such as an API key. Default: none
 	Log      *slog.Logger      // default: discards
 
-	// Rows is how many rows of a signal may wait. Default 20,000.
-	Rows int
+	// Rows and Bytes are how much of a signal may wait. Default 20,000 and 32 MiB.
+	Rows  int
+	Bytes mayfly.Bytes
 	// Every is how long rows wait for more. Default 2 s.
 	Every time.Duration
 	// Metrics are the series to send. Default: none are sent.
@@ -44,6 +45,9 @@ func (e Export) WithDefaults() Export {
 	}
 	if e.Rows == 0 {
 		e.Rows = 20_000
+	}
+	if e.Bytes == 0 {
+		e.Bytes = 32 * mayfly.MiB
 	}
 	if e.Every == 0 {
 		e.Every = 2 * time.Second
@@ -63,15 +67,16 @@ type Exporter struct {
 	base   string
 	wake   chan struct{}
 	mu     sync.Mutex
-	spans  []mayfly.Span          // guarded by mu
-	lines  []mayfly.LogLine       // guarded by mu
-	health telemetry.ExportHealth // guarded by mu
+	spans  waiting[mayfly.Span]    // guarded by mu
+	lines  waiting[mayfly.LogLine] // guarded by mu
+	health telemetry.ExportHealth  // guarded by mu
 }
 
 var _ telemetry.Observer = (*Exporter)(nil)
 
 const (
-	maxBatch     = 2_000
+	maxBatch     = 2_000   // rows
+	batchBytes   = 4 << 20 // bytes of rows in a batch, but for a single one: collectors take so much
 	firstBackoff = 500 * time.Millisecond
 	lastBackoff  = 30 * time.Second
 	maxAttempts  = 6 // of one batch
@@ -83,7 +88,9 @@ func NewExporter(cfg Export) (*Exporter, error) {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, mayfly.Errorf(mayfly.Invalid, "export telemetry", "endpoint %q is not a URL such as http://localhost:4318", cfg.Endpoint)
 	}
-	return &Exporter{cfg: cfg.WithDefaults(), base: strings.TrimSuffix(cfg.Endpoint, "/"), wake: make(chan struct{}, 1), health: telemetry.ExportHealth{To: "otlp", Endpoint: cfg.Endpoint}}, nil
+	e := &Exporter{cfg: cfg.WithDefaults(), base: strings.TrimSuffix(cfg.Endpoint, "/"), wake: make(chan struct{}, 1), health: telemetry.ExportHealth{To: "otlp", Endpoint: cfg.Endpoint}}
+	e.spans.size, e.lines.size = telemetry.SizeOfSpan, telemetry.SizeOfLine
+	return e, nil
 }
 
 // Invocations takes records, whose spans are sent.
@@ -99,25 +106,21 @@ func (e *Exporter) Invocations(rows []*mayfly.Invocation) {
 func (e *Exporter) Spans(rows []mayfly.Span) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	n := min(len(rows), e.cfg.Rows-len(e.spans))
-	e.spans = append(e.spans, rows[:n]...)
-	e.health.Dropped += int64(len(rows) - n)
-	e.ring(len(e.spans))
+	e.health.Dropped += int64(e.spans.put(rows, e.cfg.Rows, int64(e.cfg.Bytes)))
+	e.ring(e.spans.batch())
 }
 
 // Lines takes lines.
 func (e *Exporter) Lines(rows []mayfly.LogLine) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	n := min(len(rows), e.cfg.Rows-len(e.lines))
-	e.lines = append(e.lines, rows[:n]...)
-	e.health.Dropped += int64(len(rows) - n)
-	e.ring(len(e.lines))
+	e.health.Dropped += int64(e.lines.put(rows, e.cfg.Rows, int64(e.cfg.Bytes)))
+	e.ring(e.lines.batch())
 }
 
 // ring wakes Run before its time when a batch is full.
-func (e *Exporter) ring(n int) {
-	if n >= maxBatch {
+func (e *Exporter) ring(full bool) {
+	if full {
 		select {
 		case e.wake <- struct{}{}:
 		default:
@@ -130,7 +133,7 @@ func (e *Exporter) Health() telemetry.ExportHealth {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	h := e.health
-	h.Waiting = len(e.spans) + len(e.lines)
+	h.Waiting = len(e.spans.rows) + len(e.lines.rows)
 	return h
 }
 
@@ -188,16 +191,7 @@ func (e *Exporter) flush(ctx context.Context) {
 func (e *Exporter) takeBatch() (spans []mayfly.Span, lines []mayfly.LogLine) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	n, m := min(len(e.spans), maxBatch), min(len(e.lines), maxBatch)
-	spans, e.spans = e.spans[:n:n], e.spans[n:]
-	lines, e.lines = e.lines[:m:m], e.lines[m:]
-	if len(e.spans) == 0 {
-		e.spans = nil
-	}
-	if len(e.lines) == 0 {
-		e.lines = nil
-	}
-	return spans, lines
+	return e.spans.take(), e.lines.take()
 }
 
 func (e *Exporter) sendMetrics(ctx context.Context) {

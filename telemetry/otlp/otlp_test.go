@@ -2,7 +2,9 @@ package otlp
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -232,6 +234,45 @@ func TestExportIsBounded(t *testing.T) {
 		if _, err := NewExporter(Export{Endpoint: bad}); mayfly.CodeOf(err) != mayfly.Invalid {
 			t.Errorf("endpoint %q: %v", bad, err)
 		}
+	}
+}
+
+// Long lines wait by their bytes, and go in bodies that a collector takes.
+func TestExportIsBoundedByBytes(t *testing.T) {
+	var mu sync.Mutex
+	largest, got := int64(0), 0
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		z, err := gzip.NewReader(r.Body)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		n, err := io.Copy(io.Discard, z)
+		if err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		largest, got = max(largest, n), got+1
+	}))
+	defer collector.Close()
+	e, err := NewExporter(Export{Endpoint: collector.URL, Bytes: 16 * mayfly.MiB})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.cfg.Client.CloseIdleConnections()
+	lines := make([]mayfly.LogLine, 100)
+	for i := range lines {
+		lines[i].Text = strings.Repeat("x", 256<<10)
+	}
+	e.Lines(lines)
+	if h := e.Health(); h.Waiting > 63 || h.Waiting < 60 || h.Dropped != int64(100-h.Waiting) {
+		t.Errorf("health %+v", h)
+	}
+	e.Lines([]mayfly.LogLine{{Text: "short"}}) // there is room for it
+	e.flush(t.Context())
+	if h := e.Health(); h.Waiting != 0 || h.Sent < 61 || largest > batchBytes || got < 4 {
+		t.Errorf("%+v in %d bodies, the largest of %d bytes", h, got, largest)
 	}
 }
 
