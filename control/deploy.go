@@ -281,7 +281,22 @@ func startError(v *mayfly.Version, err error) error {
 	for _, line := range f.Trace {
 		msg += "\n    " + strings.TrimRight(line, "\n")
 	}
+	if f.Type == mayfly.ErrorTypeImport {
+		msg += packages(&v.Spec)
+	}
 	return &mayfly.Error{Code: mayfly.FunctionFailed, Op: op, Message: msg, Err: err}
+}
+
+// packages says how a package that is not found gets into the bundle.
+func packages(spec *mayfly.Function) string {
+	build := map[mayfly.Runtime]string{mayfly.Python: "pip install -r requirements.txt -t .", mayfly.Node: "npm ci"}[spec.Runtime]
+	switch {
+	case build == "":
+		return ""
+	case spec.Build != "":
+		return "\n  packages come into the bundle by its build: " + spec.Build
+	}
+	return "\n  packages come into the bundle by a build: such as\n    build: " + build
 }
 
 // abandon takes back what a failed deploy did. Records that it cannot take back

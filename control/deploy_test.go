@@ -113,6 +113,17 @@ budget: {amount: 5}
 
 var digests = regexp.MustCompile(`sha256:[0-9a-f]{12}`)
 
+func TestMissingPackagesAreExplained(t *testing.T) {
+	missing := &mayfly.FunctionError{Type: mayfly.ErrorTypeImport, Message: "No module named 'requests'"}
+	for want, spec := range map[string]mayfly.Function{
+		"    build: pip install": {Runtime: mayfly.Python}, "by its build: make deps": {Runtime: mayfly.Node, Build: "make deps"},
+	} {
+		if said := mayfly.MessageOf(startError(&mayfly.Version{Function: "f", Spec: spec}, missing)); !strings.Contains(said, want) {
+			t.Errorf("%s of %s", said, spec.Runtime)
+		}
+	}
+}
+
 func TestFailedInitKeepsTheOldLive(t *testing.T) {
 	n := newNode(t)
 	n.shop()

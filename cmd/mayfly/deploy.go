@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/mayfly-cloud/mayfly/api"
 	"github.com/mayfly-cloud/mayfly/artifact"
 	"github.com/mayfly-cloud/mayfly/control"
+	"github.com/mayfly-cloud/mayfly/manifest"
 )
 
 func newDeployCmd(g *globals) *cobra.Command {
@@ -89,9 +91,13 @@ func newPlanCmd(g *globals) *cobra.Command {
 	}
 }
 
+// dirArg is the app's folder, which may be given by its manifest.
 func dirArg(args []string) string {
 	if len(args) == 0 {
 		return "."
+	}
+	if info, err := os.Stat(args[0]); err == nil && !info.IsDir() && slices.Contains(manifest.Names, filepath.Base(args[0])) {
+		return filepath.Dir(args[0])
 	}
 	return args[0]
 }

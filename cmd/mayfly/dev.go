@@ -32,11 +32,13 @@ func newDevCmd(g *globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if file, err := manifest.Find(dir); err != nil {
+				return err
+			} else if file == dir {
+				return mayfly.Errorf(mayfly.Invalid, "", "%s is not a folder; give the one with mayfly.yaml", dir)
+			}
 			if f.cfg.Data == "" {
 				f.cfg.Data = filepath.Join(dir, ".mayfly")
-			}
-			if _, err := manifest.Find(dir); err != nil {
-				return err
 			}
 			cfg, err := f.config(g)
 			if err != nil {

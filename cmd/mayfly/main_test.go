@@ -48,8 +48,10 @@ func TestWrongUseIsExplained(t *testing.T) {
 		{"invoke f", 8, "no node is known here; start one with mayfly dev"},
 		{"dev", 4, "no mayfly.yaml in"},
 		{"dev nowhere", 4, "does not exist"},
+		{"dev /dev/null", 2, "/dev/null is not a folder"},
 		{"invoke f --local", 4, "no mayfly.yaml in"},
-		{"new", 2, "something is missing"},
+		{"new", 2, "the templates are"},
+		{"new --template node", 2, "say which template and into which folder"},
 		{"new photos", 2, "the templates are"},
 		{"new photos python", 4, "the template comes first: mayfly new python photos"},
 		{"new ruby photos", 4, "there is node, python, go, http, wasm"},
@@ -79,6 +81,17 @@ func TestDeployIsNamed(t *testing.T) {
 	}
 	if _, err := deployNamed(nil, live); mayfly.CodeOf(err) != mayfly.NotFound {
 		t.Errorf("of none: %v", err)
+	}
+}
+
+func TestAppsMayBeGivenByTheirManifest(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "mayfly.yaml")
+	if err := os.WriteFile(file, []byte("app: a\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := dirArg([]string{file}); got != dir {
+		t.Errorf("of %s: %s", file, got)
 	}
 }
 

@@ -23,10 +23,10 @@ func newNewCmd(g *globals) *cobra.Command {
 		Use:     "new TEMPLATE DIR",
 		Short:   "A project from a template",
 		Long:    "A project from a template:\n\n" + list.String(),
-		Args:    cobra.RangeArgs(1, 2),
+		Args:    cobra.MaximumNArgs(2),
 		Example: "  mayfly new python photos && mayfly dev photos",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if template == "" && len(args) < 2 {
+			if len(args) == 0 || template == "" && len(args) < 2 {
 				return usageError{fmt.Errorf("say which template and into which folder: %s; the templates are:\n\n%s", cmd.Use, list.String())}
 			}
 			if template == "" {

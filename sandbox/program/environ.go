@@ -16,7 +16,7 @@ const Path = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 // image's), under the version's own, under what Lambda reserves, under fixed
 // (what the driver needs to be so).
 func Environ(spec *sandbox.Spec, instance string, base, fixed map[string]string) []string {
-	own := map[string]string{"PATH": Path, "HOME": "/tmp", "TMPDIR": "/tmp"}
+	own := map[string]string{"PATH": Path, "HOME": "/tmp", "TMPDIR": "/tmp", "PYTHONUNBUFFERED": "1"} // what Python prints is in the log at once
 	maps.Copy(own, base)
 	env := spec.Environ(instance, process.TaskDir, own)
 	maps.Copy(env, fixed)
