@@ -29,7 +29,9 @@ func plain(h http.Header, payload []byte) (status int, body []byte, ok bool) {
 		case "statusCode":
 			ok = ok && p.status(&status)
 		case "headers":
-			member, ok = 1, ok && p.pairs(room[:0], &pairs)
+			if member = 1; ok {
+				pairs, ok = p.pairs(room[:0])
+			}
 		case "body":
 			member, ok = 2, ok && p.body(&body)
 		case "isBase64Encoded":
@@ -146,26 +148,25 @@ func (p *plainReader) boolean(to *bool) bool {
 }
 
 // pairs takes an object of at most eight strings, into room.
-func (p *plainReader) pairs(room []string, to *[]string) bool {
+func (p *plainReader) pairs(room []string) ([]string, bool) {
 	if !p.next('{') {
-		return false
+		return nil, false
 	}
 	for !p.next('}') {
 		if len(room) == cap(room) || len(room) > 0 && !p.next(',') {
-			return false
+			return nil, false
 		}
 		name, ok := p.text()
 		if !ok || !p.next(':') {
-			return false
+			return nil, false
 		}
 		value, ok := p.text()
 		if !ok {
-			return false
+			return nil, false
 		}
 		room = append(room, name, value)
 	}
-	*to = room
-	return true
+	return room, true
 }
 
 // body takes a string. Where it has no escapes the bytes stay in place.

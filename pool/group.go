@@ -74,8 +74,8 @@ func (g *group) acquire(ctx context.Context) (*Lease, error) {
 // wait blocks until w is served. When it has waited for as long as a start is
 // expected to take, the decision is made again with that knowledge.
 func (g *group) wait(ctx context.Context, w *waiter, since time.Time) (*Lease, error) {
-	again := time.NewTimer(g.patience())
-	defer again.Stop()
+	w.again.Reset(g.patience())
+	defer w.done()
 	for {
 		select {
 		case got := <-w.served:
@@ -83,11 +83,11 @@ func (g *group) wait(ctx context.Context, w *waiter, since time.Time) (*Lease, e
 				return nil, got.err
 			}
 			return g.lease(got.instance, since)
-		case now := <-again.C:
+		case now := <-w.again.C:
 			g.mu.Lock()
 			g.startLocked(now)
 			g.mu.Unlock()
-			again.Reset(g.patience())
+			w.again.Reset(g.patience())
 		case <-ctx.Done():
 			return nil, g.abandon(w, ctx.Err())
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -405,4 +406,25 @@ func BenchmarkAcquireRelease(b *testing.B) {
 		}
 		l.Release(time.Microsecond, 0)
 	}
+}
+
+// BenchmarkQueue is the same where calls wait for one another.
+func BenchmarkQueue(b *testing.B) {
+	d := &driver{}
+	p := New(Config{Drivers: map[mayfly.Runtime]sandbox.Driver{mayfly.Python: d}, Specs: specs{}, Log: slog.New(slog.DiscardHandler)})
+	defer p.Close(context.Background())
+	v := version(mayfly.Concurrency{Max: 1})
+	b.ReportAllocs()
+	b.SetParallelism(16)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			l, err := p.Acquire(context.Background(), v)
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			runtime.Gosched() // others ask meanwhile
+			l.Release(time.Microsecond, 0)
+		}
+	})
 }
