@@ -15,6 +15,10 @@ const trim = 10 * time.Second
 // retry is how long a stock waits after a worker could not be started ahead.
 const retry = 5 * time.Second
 
+// settle is how long after a start the stock is filled up: to start another
+// worker takes a processor from the call that the start was for.
+const settle = 50 * time.Millisecond
+
 // StockConfig configures a Stock.
 type StockConfig struct {
 	Make   func(ctx context.Context) (*Worker, error) // one that has said hello
@@ -43,6 +47,7 @@ type Stock struct {
 	direct int          // guarded by mu; starts under way outside the stock
 	failed time.Time    // guarded by mu
 	timer  *time.Timer  // guarded by mu
+	rest   *time.Timer  // guarded by mu; until the stock is filled up, nil where it need not be
 	wg     sync.WaitGroup
 }
 
@@ -98,6 +103,15 @@ func (s *Stock) finished() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.direct--
+	if s.direct == 0 && s.rest == nil && !s.closed {
+		s.rest = time.AfterFunc(settle, s.rested)
+	}
+}
+
+func (s *Stock) rested() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rest = nil
 	s.fill()
 }
 
@@ -207,8 +221,10 @@ func (s *Stock) Close() {
 	s.closed = true
 	rest := s.ready
 	s.ready = nil
-	if s.timer != nil {
-		s.timer.Stop()
+	for _, t := range []*time.Timer{s.timer, s.rest} {
+		if t != nil {
+			t.Stop()
+		}
 	}
 	s.mu.Unlock()
 	s.cancel()
