@@ -21,10 +21,10 @@ import (
 
 func newBucketCmd(g *globals) *cobra.Command {
 	list := func(cmd *cobra.Command, _ []string) error { return listBuckets(cmd, g) }
-	cmd := &cobra.Command{Use: "bucket", Short: "Buckets: list, copy, remove, presign, S3 credentials and keys", Args: cobra.NoArgs, RunE: list}
+	cmd := &cobra.Command{Use: "bucket", Short: "Buckets: list, copy, sync, remove, presign, S3 credentials and keys", Args: cobra.NoArgs, RunE: list}
 	cmd.AddCommand(
 		&cobra.Command{Use: "list", Short: "The app's buckets", Args: cobra.NoArgs, RunE: list},
-		newBucketLsCmd(g), newBucketCpCmd(g), newBucketRmCmd(g), newBucketPresignCmd(g), newBucketCredentialsCmd(g), newBucketKeyCmd(g),
+		newBucketLsCmd(g), newBucketCpCmd(g), newBucketSyncCmd(g), newBucketRmCmd(g), newBucketPresignCmd(g), newBucketCredentialsCmd(g), newBucketKeyCmd(g),
 	)
 	return cmd
 }
@@ -177,6 +177,16 @@ func (g *globals) upload(ctx context.Context, file, object string) error {
 		}
 		body, size = f, info.Size()
 	}
+	if err := g.put(ctx, bucket, key, body, size); err != nil {
+		return err
+	}
+	return g.print(map[string]any{"bucket": bucket, "key": key, "size": size}, func(w io.Writer) {
+		fmt.Fprintf(w, "%s/%s, %s\n", bucket, key, mayfly.Bytes(size).About())
+	})
+}
+
+// put sends an object, with the content type that its name has.
+func (g *globals) put(ctx context.Context, bucket, key string, body io.Reader, size int64) error {
 	link, err := g.presigned(ctx, http.MethodPut, bucket, key, "")
 	if err != nil {
 		return err
@@ -185,7 +195,9 @@ func (g *globals) upload(ctx context.Context, file, object string) error {
 	if err != nil {
 		return err
 	}
-	req.ContentLength = size
+	if req.ContentLength = size; size == 0 {
+		req.Body = http.NoBody
+	}
 	if kind := mime.TypeByExtension(path.Ext(key)); kind != "" {
 		req.Header.Set("Content-Type", kind)
 	}
@@ -193,10 +205,7 @@ func (g *globals) upload(ctx context.Context, file, object string) error {
 	if err != nil {
 		return err
 	}
-	_ = res.Body.Close()
-	return g.print(map[string]any{"bucket": bucket, "key": key, "size": size}, func(w io.Writer) {
-		fmt.Fprintf(w, "%s/%s, %s\n", bucket, key, mayfly.Bytes(size).About())
-	})
+	return res.Body.Close()
 }
 
 // s3Do does a presigned request; an error has S3's message.
@@ -269,8 +278,12 @@ func newBucketRmCmd(g *globals) *cobra.Command {
 		if key == "" {
 			return usageError{fmt.Errorf("say which object: BUCKET/KEY")}
 		}
-		return g.appCall(cmd.Context(), http.MethodDelete, "/buckets/"+url.PathEscape(bucket)+"/objects/"+url.PathEscape(key), nil, nil)
+		return g.remove(cmd.Context(), bucket, key)
 	}}
+}
+
+func (g *globals) remove(ctx context.Context, bucket, key string) error {
+	return g.appCall(ctx, http.MethodDelete, "/buckets/"+url.PathEscape(bucket)+"/objects/"+url.PathEscape(key), nil, nil)
 }
 
 func newBucketCredentialsCmd(g *globals) *cobra.Command {
