@@ -44,6 +44,7 @@ func benchmarks() []benchmark {
 		{"kv", "key-value store over the public API, and from inside functions", benchKV, false},
 		{"s3", "objects over the S3 API, next to the library alone", benchS3, false},
 		{"sql", "SQLite over HTTP beside in a process, and a thousand calls that share twenty connections to PostgreSQL", benchSQL, false},
+		{"instances", "a thousand sandboxes that share twenty connections to PostgreSQL, with a session each", benchInstances, true},
 		{"idle", "memory while nothing is called", benchIdle, false},
 		{"build", "go build with an empty cache, and what comes of it", benchBuild, true},
 		{"soak", "what a node holds after mixed load with instances killed at random (-soak 30m)", benchSoak, true},

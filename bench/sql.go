@@ -225,7 +225,7 @@ func (s *session) postgres(ctx context.Context, t *table) error {
 	for range s.rounds {
 		s.shared(ctx, n, t)
 	}
-	return n.poolFigures(ctx, t)
+	return n.figuresOf(ctx, "pooled", t)
 }
 
 func (s *session) shared(ctx context.Context, n *node, t *table) {
@@ -253,8 +253,8 @@ func (s *session) shared(ctx context.Context, n *node, t *table) {
 	}
 }
 
-// poolFigures are what the node says of the pool.
-func (n *node) poolFigures(ctx context.Context, t *table) error {
+// figuresOf are what the node says of an app's pool.
+func (n *node) figuresOf(ctx context.Context, app string, t *table) error {
 	var out struct {
 		Databases []struct {
 			Waits       float64 `json:"waits"`
@@ -265,7 +265,7 @@ func (n *node) poolFigures(ctx context.Context, t *table) error {
 			Connections float64 `json:"connections"`
 		} `json:"databases"`
 	}
-	if err := n.client().Do(ctx, "GET", "/v1/apps/pooled/databases", nil, &out); err != nil {
+	if err := n.client().Do(ctx, "GET", "/v1/apps/"+app+"/databases", nil, &out); err != nil {
 		return err
 	}
 	for _, d := range out.Databases {

@@ -144,7 +144,7 @@ func TestDoors(t *testing.T) {
 	if status, body := n.ask("theirs", attempt{Door: "s3", Method: "GET", Path: "/"}); status != 200 || strings.Contains(body, "mine") {
 		t.Errorf("buckets that another app lists: %d %s", status, body)
 	}
-	for _, path := range []string{"/v1/apps/mine/functions/f/invoke", "/v1/apps/mine/kv/notes/watch", "/v1/apps/mine/secrets/KEY/finish", "/v1/audit", "/v1/s3", "/v1/apps/mine/kv/notes/keys/" + url.PathEscape("../../x"), "/v1/backup", "/v1/apps"} {
+	for _, path := range []string{"/v1/apps/mine/functions/f/invoke", "/v1/apps/mine/kv/notes/watch", "/v1/apps/mine/secrets/KEY/finish", "/v1/apps/mine/databases/main/wire", "/v1/audit", "/v1/s3", "/v1/apps/mine/kv/notes/keys/" + url.PathEscape("../../x"), "/v1/backup", "/v1/apps"} {
 		for _, method := range []string{"GET", "POST"} {
 			if status, body := n.ask("theirs", attempt{Method: method, Path: path}); status < 400 {
 				t.Errorf("%s %s by another app: %d %s", method, path, status, body)

@@ -25,17 +25,22 @@ import (
 // door serves d's PostgreSQL to a function, and returns where.
 func door(t *testing.T, d *Driver, fn mayfly.FunctionName) string {
 	t.Helper()
+	return doorOf(t, d, mayfly.Caller{Kind: mayfly.CallerFunction, App: "a", Function: fn})
+}
+
+func doorOf(t *testing.T, d *Driver, who mayfly.Caller) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var group sync.WaitGroup
-	group.Go(func() { d.Serve(l, mayfly.Caller{Kind: mayfly.CallerFunction, App: "a", Function: fn}) })
+	group.Go(func() { d.Serve(l, who) })
 	t.Cleanup(func() {
 		_ = l.Close()
 		group.Wait()
 	})
-	return "postgres://" + string(fn) + ":none@" + l.Addr().String() + "/main?sslmode=disable"
+	return "postgres://" + string(who.Function) + ":none@" + l.Addr().String() + "/main?sslmode=disable"
 }
 
 func reach(t *testing.T, url string) *pgx.Conn {
@@ -282,6 +287,9 @@ func TestWire(t *testing.T) {
 		}
 		if _, err := pgx.Connect(t.Context(), strings.Replace(writer, "/main", "/other", 1)); state(err) != "42501" {
 			t.Error(err)
+		}
+		if _, err := pgx.Connect(t.Context(), doorOf(t, d, mayfly.Caller{Kind: mayfly.CallerFunction, App: "b", Function: "f"})); state(err) != "3D000" {
+			t.Errorf("another app's function: %v", err)
 		}
 	})
 	t.Run("readers", func(t *testing.T) { readersOfWire(t, reader, count) })

@@ -2,6 +2,7 @@ package sql
 
 import (
 	"context"
+	"encoding/json"
 	"net"
 	"net/http"
 	"net/url"
@@ -41,13 +42,23 @@ func (d *Driver) Serve(l net.Listener, who mayfly.Caller) {
 // login takes.
 func (d *Driver) Socket(login Login) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		app, name := mayfly.AppName(r.PathValue("app")), r.PathValue("database")
+		if login == nil {
+			if _, err := d.may(r.Context(), app, name); err != nil {
+				p := mayfly.ProblemOf(err, false)
+				w.Header().Set("Content-Type", "application/problem+json")
+				w.WriteHeader(p.Status)
+				_ = json.NewEncoder(w).Encode(p)
+				return
+			}
+		}
 		socket, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true}) // nothing is known by cookies, from wherever a page is
 		if err != nil {
 			return // it has answered
 		}
 		ctx, cancel := context.WithCancel(r.Context())
 		conn := websocket.NetConn(ctx, socket, websocket.MessageBinary)
-		d.serveWire(ctx, cancel, conn, mayfly.AppName(r.PathValue("app")), r.PathValue("database"), login)
+		d.serveWire(ctx, cancel, conn, app, name, login)
 	})
 }
 
