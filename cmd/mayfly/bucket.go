@@ -38,6 +38,7 @@ func listBuckets(cmd *cobra.Command, g *globals) error {
 			Objects   int64  `json:"objects"`
 			Bytes     int64  `json:"bytes"`
 			Public    bool   `json:"public"`
+			Website   string `json:"website"`
 		} `json:"buckets"`
 	}
 	return g.appRaw(cmd.Context(), http.MethodGet, "/buckets", nil, &out, func(w io.Writer) {
@@ -46,6 +47,9 @@ func listBuckets(cmd *cobra.Command, g *globals) error {
 			public := ""
 			if b.Public {
 				public = "public"
+			}
+			if b.Website != "" {
+				public = strings.TrimSpace(public + " site at " + b.Website)
 			}
 			objects, size := strconv.FormatInt(b.Objects, 10), mayfly.Bytes(b.Bytes).About()
 			if b.Elsewhere {

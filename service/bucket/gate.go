@@ -191,6 +191,9 @@ func checkKey(key *string) error {
 	if key == nil {
 		return nil
 	}
+	if strings.ContainsRune(*key, 0) {
+		return s3err.APIError{Code: "InvalidArgument", Description: "a key cannot have a NUL byte", HTTPStatusCode: http.StatusBadRequest}
+	}
 	for part := range strings.SplitSeq(*key, "/") {
 		if part == ".." || part == "." {
 			return s3err.APIError{Code: "InvalidArgument", Description: "a key cannot have . or .. as a part", HTTPStatusCode: http.StatusBadRequest}

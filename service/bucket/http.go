@@ -36,6 +36,7 @@ type Info struct {
 	Bytes     int64        `json:"bytes"`
 	Quota     mayfly.Bytes `json:"quota,omitempty"`
 	Public    bool         `json:"public"`
+	Website   string       `json:"website,omitempty" doc:"The path of its site among the app's routes"`
 	Elsewhere bool         `json:"elsewhere,omitempty" doc:"Another S3 server holds the objects, which are not counted here"`
 }
 
@@ -155,6 +156,9 @@ func (d *Driver) listBuckets(ctx context.Context, in *struct {
 			continue
 		}
 		info := Info{Bucket: s.name, S3: s.full(), Quota: mayfly.Bytes(s.quota), Public: s.public, Elsewhere: s.elsewhere()}
+		if s.website != nil {
+			info.Website = s.website.Root()
+		}
 		if !s.elsewhere() {
 			info.Objects, info.Bytes = measure(s.folder)
 		}

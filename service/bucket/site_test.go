@@ -98,6 +98,8 @@ func TestWebsiteOfAManifest(t *testing.T) {
 		{"GET", "/away/x", nil, 307, "", "", "https://b.example/a/x"},
 		{"GET", "/%2e%2e/photos.uploads/x", nil, 404, "", "", ""},
 		{"GET", "/.sgwtmp/x", nil, 404, "", "", ""},
+		{"GET", "/%00", nil, 404, "", "", ""},
+		{"GET", "/%ff", nil, 404, "", "", ""},
 		{"POST", "/", nil, 405, "", "", ""},
 	} {
 		v.check(t, h)
