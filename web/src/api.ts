@@ -87,7 +87,8 @@ export async function send(method: string, path: string, o: Sent = {}): Promise<
   if (res.ok || res.status === 304) return res
   const problem = await res.json().catch(() => ({}))
   const detail: string = problem.detail ?? problem.errorMessage ?? res.statusText
-  if (res.status === 401 && o.as === undefined) logout(detail)
+  // The first of several says why: signing out breaks the others off, whose texts are lost.
+  if (res.status === 401 && o.as === undefined && token.value) logout(detail)
   throw new Problem(res.status, problem.code ?? 'internal', detail, problem, res.headers)
 }
 

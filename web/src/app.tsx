@@ -1,6 +1,6 @@
 // The frame of every page: sign-in, navigation, the page of the path.
-import type { JSX } from 'preact'
-import { useEffect, useRef, useState } from 'preact/hooks'
+import type { ComponentChildren, JSX } from 'preact'
+import { useEffect, useErrorBoundary, useRef, useState } from 'preact/hooks'
 import { comebacks, ended, login, logout, lost, request, token } from './api'
 import { useData, useTick } from './data'
 import { Dialogs, say } from './dialogs'
@@ -80,11 +80,24 @@ export function App() {
       <a class="skip" href="#main" onClick={(e) => { e.preventDefault(); document.getElementById('main')?.focus() }}>Skip to the page</a>
       <Side path={path} />
       <Arriving path={path} />
-      <main id="main" tabIndex={-1} key={path}>{found ? found.page.show(found.params!) : <Nothing title="No such page" icon="search">There is nothing at {path}.</Nothing>}</main>
+      <main id="main" tabIndex={-1} key={path}><Unbroken>{found ? found.page.show(found.params!) : <Nothing title="No such page" icon="search">There is nothing at {path}.</Nothing>}</Unbroken></main>
       <Keyboard places={places} />
       <Connection />
       <Dialogs />
     </div>
+  )
+}
+
+/** A page, or why it could not be drawn, as where the node is of another version than the console of this tab. */
+function Unbroken(props: { children: ComponentChildren }) {
+  const [error] = useErrorBoundary((err: Error) => console.error(err))
+  if (!error) return <>{props.children}</>
+  return (
+    <section class="nothing" role="alert">
+      <h1>This page broke</h1>
+      <p>The node may have been updated since this tab was opened. The other pages go on. <code>{(error as Error).message}</code></p>
+      <button class="primary" onClick={() => window.location.reload()}>Load it again</button>
+    </section>
   )
 }
 

@@ -123,6 +123,16 @@ test('what the node refuses is said, with what helps', { skip }, () => within({}
   await page.waitForSelector('[role=alert]:has-text("is not allowed")')
 }))
 
+test('a page that cannot be drawn leaves the others', { skip }, () => within({}, async (page) => {
+  await page.route('**/v1/cost?*', (route) => route.fulfill({ json: { total: {} } }))
+  await page.route('**/v1/cost', (route) => route.fulfill({ json: { total: {} } }))
+  await page.goto(`${node.console}cost`)
+  await page.waitForSelector('[role=alert]:has-text("This page broke")')
+  await look(page, 'broken')
+  await page.getByRole('link', { name: 'Queues' }).click()
+  await page.waitForSelector('td a:has-text("jobs")')
+}))
+
 test('a token that is not taken any more leads to the sign-in, and back to the page', { skip }, () => within({}, async (page) => {
   await page.goto(node.console) // which the token of the tab is for
   await page.waitForSelector('main h1')
@@ -178,6 +188,9 @@ test('a small screen has all pages behind one button', { skip }, () => within({ 
   assert.equal(await page.getByRole('link', { name: 'Alerts' }).count(), 0)
   await open(page, `functions/inn/${long}`)
   await look(page, 'small-function')
+  await page.click('td.time a')
+  await page.waitForSelector('.span')
+  await look(page, 'small-trace')
 }))
 
 test('what is wrong is said first, and leads to where it is', { skip }, () => within({}, async (page) => {

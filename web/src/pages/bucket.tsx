@@ -21,7 +21,7 @@ export function BucketPage(props: { app: string; name: string }) {
   const [view, setView] = useState<Object>()
   const folders = prefix.split('/').slice(0, -1)
   return (
-    <Page title={props.name} trail={[['Data', '/data'], [props.app, `/data?app=${props.app}`]]} aside={<Filters><Filter name="prefix" label="Prefix" wide placeholder="folder/ or the begin of a key" /></Filters>}>
+    <Page title={props.name} trail={[['Data', '/data'], [props.app, `/data?app=${props.app}`]]} aside={<Filters><Filter name="prefix" label="Prefix" wide placeholder="folder/" /></Filters>}>
       <nav class="crumbs" aria-label="Folders">
         <button class="plain" onClick={() => filter('prefix', '')}>{props.name}</button>
         {folders.map((f, i) => <span key={i}>/<button class="plain" onClick={() => filter('prefix', folders.slice(0, i + 1).join('/') + '/')}>{f}</button></span>)}

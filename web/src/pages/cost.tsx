@@ -11,7 +11,7 @@ interface Stored { app: string; kind: string; name: string; start?: string; byte
 interface Budget { app: string; amount: number; spent: number; share: number; currency: string; action: string; stopped: boolean; resets: string }
 interface Cost { prices: string; currency: string; rows: Row[]; storage: Stored[]; total: Money; month_to_date: Money; forecast: Money; forecast_from_days: number }
 
-const money = (n: number, currency: string) => `${n.toLocaleString('en', n >= 1 ? { maximumFractionDigits: 2, minimumFractionDigits: 2 } : { maximumSignificantDigits: 3 })} ${currency}`
+const money = (n: number, currency: string) => n > 0 && n < 1e-6 ? `< 0.000001 ${currency}` : `${n.toLocaleString('en', n >= 1 ? { maximumFractionDigits: 2, minimumFractionDigits: 2 } : { maximumSignificantDigits: 3 })} ${currency}`
 
 /** What functions used and resources held, exactly, and what that costs under a price sheet. */
 export function CostPage() {
@@ -40,8 +40,8 @@ export function CostPage() {
               <div class="cards thirds"><Days sheet={sheet} app={app} since={since} currency={c.currency} /><MadeOf total={c.total} currency={c.currency} /><Sheets names={names} now={c} since={since} app={app} /></div>
               <Table label="By function, the dearest first" head={['Function', ['Calls', 'number'], ['Billed', 'number'], ['Memory time', 'number'], ['Processor', 'number'], ['Egress', 'number'], ['Cost', 'number'], 'Share']}>
                 {[...c.rows].sort((a, b) => b.cost.total - a.cost.total).slice(0, 200).map((r) => (
-                  <tr key={r.app + r.function}><td>{r.function ? <FunctionLink app={r.app} name={r.function} /> : r.app}</td><td class="number">{count(r.usage.requests)}</td><td class="number">{(r.usage.billed_ms / 1000).toFixed(3)} s</td><td class="number">{gbs(r.usage.kib_ms)}</td>
-                    <td class="number">{(r.usage.cpu_ns / 1e9).toFixed(3)} s</td><td class="number">{size(r.usage.egress)}</td><td class="number">{money(r.cost.total, c.currency)}</td>
+                  <tr key={r.app + r.function}><td class="cell" title={`${r.app}/${r.function ?? ''}`}>{r.function ? <FunctionLink app={r.app} name={r.function} /> : r.app}</td><td class="number">{count(r.usage.requests)}</td><td class="number">{exact(r.usage.billed_ms / 1000)} s</td><td class="number">{gbs(r.usage.kib_ms)}</td>
+                    <td class="number">{exact(r.usage.cpu_ns / 1e9)} s</td><td class="number">{size(r.usage.egress)}</td><td class="number">{money(r.cost.total, c.currency)}</td>
                     <td><Bar share={c.total.total ? r.cost.total / c.total.total : 0} label={`${percent(c.total.total ? r.cost.total / c.total.total : 0)} of all`} /></td></tr>
                 ))}
               </Table>
@@ -55,7 +55,10 @@ export function CostPage() {
   )
 }
 
-const gbs = (kibms: number) => `${(kibms / 1048576 / 1000).toFixed(3)} GB·s`
+/** A figure of the ledger with as many digits as say something. */
+const exact = (n: number) => n.toLocaleString('en', { maximumFractionDigits: n < 100 ? 3 : 0 })
+
+const gbs = (kibms: number) => `${exact(kibms / 1048576 / 1000)} GB·s`
 
 const parts: [key: Exclude<keyof Money, 'total'>, name: string][] = [['requests', 'Requests'], ['memory', 'Memory time'], ['cpu', 'Processor time'], ['egress', 'Egress'], ['storage', 'Storage']]
 
