@@ -9,7 +9,7 @@ const page = readFileSync(join(__dirname, "page.html"), "utf8");
 
 exports.handler = async (event) => {
   switch (event.routeKey) {
-    case "GET /{$}":
+    case "GET /":
       return { statusCode: 200, headers: { "content-type": "text/html; charset=utf-8" }, body: page };
     case "GET /api/links":
       return list();

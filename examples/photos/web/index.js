@@ -7,7 +7,7 @@ const api = `${process.env.MAYFLY_ENDPOINT}/v1/apps/${process.env.MAYFLY_APP}`;
 
 exports.handler = async (event) => {
   switch (event.routeKey) {
-    case "GET /{$}":
+    case "GET /":
       return { statusCode: 200, headers: { "content-type": "text/html; charset=utf-8" }, body: page };
     case "POST /photos":
       return upload(event);
