@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -29,8 +30,8 @@ const (
 type server struct {
 	d      *Driver
 	api    *s3api.S3ApiServer
-	dir    string // of the socket
 	socket string
+	remove func() // the socket's folder
 
 	mu        sync.Mutex
 	state     int               // guarded by mu
@@ -54,12 +55,12 @@ const (
 func newServer(d *Driver) (*server, error) {
 	utils.SetBucketNameValidationStrict(true)
 	debuglogger.SetLevel(debuglogger.LevelSilent)
-	dir, err := os.MkdirTemp("", "mayfly-s3-") // short: a socket's path has 108 bytes at most
+	socket, remove, err := socketName()
 	if err != nil {
 		return nil, err
 	}
 	s := &server{
-		d: d, dir: dir, socket: filepath.Join(dir, "s3"), joined: map[net.Conn]bool{}, listens: map[net.Listener]bool{},
+		d: d, socket: socket, remove: remove, joined: map[net.Conn]bool{}, listens: map[net.Listener]bool{},
 		listening: make(chan struct{}), ready: make(chan struct{}), settled: make(chan struct{}), ended: make(chan struct{}),
 	}
 	root := middlewares.RootUserConfig{Access: d.keys.admin.Access, Secret: d.keys.admin.Secret}
@@ -68,10 +69,21 @@ func newServer(d *Driver) (*server, error) {
 		s3api.WithAdminServer(), s3api.WithMpMaxParts(10_000), s3api.WithSocketPerm(0o600), s3api.WithOnListen(func() { close(s.listening) }),
 		s3api.WithMiddleware("/", d.renewed))
 	if err != nil {
-		_ = os.RemoveAll(dir)
+		remove()
 		return nil, err
 	}
 	return s, nil
+}
+
+// socketName is where versitygw listens: on Linux a name without a file, of which a
+// kill leaves nothing; elsewhere a file in a folder of its own, which remove
+// removes.
+func socketName() (name string, remove func(), err error) {
+	if runtime.GOOS == "linux" {
+		return "@mayfly-s3-" + mayfly.NewID(), func() {}, nil
+	}
+	dir, err := os.MkdirTemp("", "mayfly-s3-") // short: a socket's path has 108 bytes at most
+	return filepath.Join(dir, "s3"), func() { _ = os.RemoveAll(dir) }, err
 }
 
 // start serves the socket; it returns when it answers.
@@ -135,7 +147,7 @@ func (s *server) stop() {
 	}
 	if was != stopped {
 		s.d.files.Shutdown()
-		_ = os.RemoveAll(s.dir)
+		s.remove()
 	}
 }
 
