@@ -243,19 +243,18 @@ func (c *Control) Manifest(app mayfly.AppName) *mayfly.Manifest {
 	return nil
 }
 
-// pend makes m its app's manifest for starts, until done is called.
-func (c *Control) pend(m *mayfly.Manifest) (done func()) {
+// pend makes m its app's manifest for starts, until unpend or the app's lock is
+// released.
+func (c *Control) pend(m *mayfly.Manifest) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p := &pending{manifest: m}
-	c.pending[m.App] = p
-	return func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.pending[m.App] == p {
-			delete(c.pending, m.App)
-		}
-	}
+	c.pending[m.App] = &pending{manifest: m}
+}
+
+func (c *Control) unpend(app mayfly.AppName) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.pending, app)
 }
 
 // applyResources makes what all apps have, and what those are going to have whose
@@ -317,6 +316,7 @@ func (c *Control) lock(app mayfly.AppName) (unlock func()) {
 	l.Lock()
 	c.deploying.RLock()
 	return func() {
+		c.unpend(app)
 		c.deploying.RUnlock()
 		l.Unlock()
 	}

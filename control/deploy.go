@@ -67,12 +67,10 @@ func (c *Control) Deploy(ctx context.Context, src *Source, o Options) (*Result, 
 	if d.plan.Empty() {
 		return &Result{Plan: d.plan, Warnings: d.plan.Warnings}, nil
 	}
-	d.done = c.pend(d.plan.manifest)
-	defer d.done()
+	c.pend(d.plan.manifest)
 	if err := d.run(ctx); err != nil {
 		return nil, deployError(app, err)
 	}
-	d.done()
 	d.report.say(Progress{Stage: StageSwitched})
 	switched := time.Now()
 	warnings := append(d.plan.Warnings, c.publishNow(ctx)...)
@@ -112,7 +110,6 @@ type deploy struct {
 	id, by  string
 	plan    *Plan
 	made    []*mayfly.Version // new versions, whose records are written
-	done    func()            // the plan's manifest is that of starts no more
 	applied bool              // resources may be those of the transition
 	phases  []any             // names and durations, for the log
 	record  Deployment
@@ -206,7 +203,12 @@ func transition(base *App, want *mayfly.Manifest) *mayfly.Manifest {
 			continue
 		}
 		both := *now
-		both.Allow = slices.Concat(now.Allow, was.Allow)
+		both.Allow = slices.Clone(now.Allow)
+		for _, line := range was.Allow {
+			if !slices.Contains(now.Allow, line) {
+				both.Allow = append(both.Allow, line)
+			}
+		}
 		m.Functions[name] = &both
 	}
 	m.Buckets, m.Queues, m.Topics = union(want.Buckets, old.Buckets), union(want.Queues, old.Queues), union(want.Topics, old.Topics)
@@ -315,7 +317,7 @@ func (d *deploy) abandon(ctx context.Context) {
 	if !d.applied {
 		return
 	}
-	d.done()
+	d.c.unpend(d.plan.App)
 	if err := d.c.applyResources(ctx, ""); err != nil {
 		d.c.cfg.Log.Error("resources of an app whose deploy failed could not be set back", "app", d.plan.App, "error", err)
 	}

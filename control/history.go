@@ -266,8 +266,7 @@ func (c *Control) restore(ctx context.Context, a *App, s *Snapshot, record *Depl
 			delete(a.Kept, fn)
 		}
 	}
-	done := c.pend(a.Manifest)
-	defer done()
+	c.pend(a.Manifest)
 	err := c.applyResources(ctx, a.Name)
 	for fn, n := range record.Versions {
 		if err == nil {
@@ -277,7 +276,7 @@ func (c *Control) restore(ctx context.Context, a *App, s *Snapshot, record *Depl
 	if err == nil {
 		return nil
 	}
-	done()
+	c.unpend(a.Name)
 	if undo := c.applyResources(context.WithoutCancel(ctx), ""); undo != nil {
 		c.cfg.Log.Error("resources of an app that was not restored could not be set back", "app", a.Name, "error", undo)
 	}
