@@ -34,14 +34,15 @@ type tracer struct {
 }
 
 // Begin starts the span of an operation on an object store's bucket, and
-// returns its place in the trace. It implements the bucket service's Tracer.
-func (t *tracer) Begin(who mayfly.Caller, said mayfly.Trace, verb, resource string) (mayfly.Trace, func(error)) {
+// returns its place in the trace and in the chain of functions. It implements the
+// bucket service's Tracer.
+func (t *tracer) Begin(who mayfly.Caller, said mayfly.Trace, verb, resource string) (mayfly.Trace, int, func(error)) {
 	c, ok := t.cause(who, said)
 	if !ok {
-		return mayfly.Trace{}, func(error) {}
+		return mayfly.Trace{}, c.hops + 1, func(error) {}
 	}
 	span := serviceSpan(who, c, verb, resource)
-	return span.Trace, func(err error) {
+	return span.Trace, c.hops + 1, func(err error) {
 		span.End = time.Now()
 		if err != nil {
 			span.Error = err.Error()

@@ -15,6 +15,7 @@ func TestCycles(t *testing.T) {
 	n := start(t, t.TempDir(), "dev", app(t, map[string]string{"mayfly.yaml": `
 app: loop
 kv: {own: {}, counts: {}}
+buckets: {own: {}}
 databases: {main: {migrations: ./m}}
 functions:
   by-key:
@@ -29,13 +30,18 @@ functions:
     handler: app.by_row
     allow: [write kv/counts, write database/main]
     on: [{table: main.t, events: [insert]}]
-`, "m/1.sql": "CREATE TABLE t (n INTEGER)", "src/app.py": `
-import json, os, urllib.request
-
+  by-object:
+    runtime: python
+    source: ./src
+    handler: app.by_object
+    allow: [write kv/counts, write bucket/own]
+    on: [{bucket: own}]
+`, "m/1.sql": "CREATE TABLE t (n INTEGER)", "src/app.py": s3Put + `
 def api(method, path, body=None):
     url = os.environ["MAYFLY_ENDPOINT"] + "/v1/apps/loop" + path
     data = None if body is None else json.dumps(body).encode()
-    return urllib.request.urlopen(urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)).read()
+    reply = urllib.request.urlopen(urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)).read()
+    return json.loads(reply or "null")
 
 def by_key(event, context):
     api("POST", "/kv/counts/increment/key")
@@ -44,12 +50,21 @@ def by_key(event, context):
 def by_row(event, context):
     api("POST", "/kv/counts/increment/row")
     api("POST", "/databases/main/query", {"sql": "insert into t values (1)"})
+
+def by_object(event, context): # by both doors, in turn
+    if api("POST", "/kv/counts/increment/object")["value"] % 2:
+        s3_put("own", "k", b"1")
+    else:
+        api("PUT", "/buckets/own/objects/k", 1)
 `}))
 	client := n.client()
 	if err := client.Do(t.Context(), "PUT", "/v1/apps/loop/kv/own/keys/k", 1, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := client.Do(t.Context(), "POST", "/v1/apps/loop/databases/main/query", map[string]string{"sql": "insert into t values (1)"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Do(t.Context(), "PUT", "/v1/apps/loop/buckets/own/objects/k", 1, nil); err != nil {
 		t.Fatal(err)
 	}
 	dead := func() (out struct {
@@ -62,11 +77,11 @@ def by_row(event, context):
 		}
 		return out
 	}
-	eventually(t, "both are stopped", func() bool {
+	eventually(t, "all are stopped", func() bool {
 		all := fmt.Sprint(dead())
-		return strings.Contains(all, "function/by-key hops") && strings.Contains(all, "function/by-row hops")
+		return strings.Contains(all, "function/by-key hops") && strings.Contains(all, "function/by-row hops") && strings.Contains(all, "function/by-object hops")
 	})
-	for _, key := range []string{"key", "row"} {
+	for _, key := range []string{"key", "row", "object"} {
 		var count []byte
 		if err := client.Do(t.Context(), "GET", "/v1/apps/loop/kv/counts/keys/"+key, nil, &count); err != nil || string(count) != fmt.Sprint(mayfly.MaxHops+1) {
 			t.Errorf("%s: %s calls, %v", key, count, err)

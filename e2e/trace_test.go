@@ -53,7 +53,8 @@ exports.handler = async (event) => {
 };
 `
 
-const traceWork = `
+// s3Put is an object store's client for handlers in Python.
+const s3Put = `
 import datetime, hashlib, hmac, json, os, urllib.request
 
 def s3_put(bucket, key, body):
@@ -74,7 +75,9 @@ def s3_put(bucket, key, body):
     auth = f"AWS4-HMAC-SHA256 Credential={os.environ['AWS_ACCESS_KEY_ID']}/{scope}, SignedHeaders={signed}, Signature={sig}"
     req = urllib.request.Request(endpoint + path, body, {"Authorization": auth, "x-amz-date": stamp, "x-amz-content-sha256": digest}, method="PUT")
     urllib.request.urlopen(req).read()
+`
 
+const traceWork = s3Put + `
 def handler(event, context):
     for record in event["Records"]:
         order = json.loads(record["body"])["order"]

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -38,6 +39,7 @@ type node struct {
 
 	mu     sync.Mutex
 	events []service.ObjectChange // guarded by mu
+	hops   []int                  // guarded by mu; of each of them
 	refuse error                  // guarded by mu
 }
 
@@ -109,13 +111,13 @@ func (n *node) serve(t testing.TB) {
 	})
 }
 
-func (n *node) changed(_ context.Context, c service.ObjectChange) error {
+func (n *node) changed(ctx context.Context, c service.ObjectChange) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.refuse != nil {
 		return n.refuse
 	}
-	n.events = append(n.events, c)
+	n.events, n.hops = append(n.events, c), append(n.hops, mayfly.HopsFrom(ctx))
 	return nil
 }
 
@@ -589,7 +591,7 @@ func TestEventsAfterACrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := first.spec("photos", "heard")
-	p := place{store: s.store, app: "photos", bucket: "heard", spec: s}
+	p := place{store: s.store, app: "photos", bucket: "heard", spec: s, hops: 3}
 	write := func(key, body string) {
 		in := s3PutInput(p.folder, key, body)
 		if _, err := first.files.PutObject(ctx, in); err != nil {
@@ -636,6 +638,9 @@ func TestEventsAfterACrash(t *testing.T) {
 	}
 	if len(got) != 2+2*maxRefusals || fmt.Sprint(got[:3]) != "[ObjectCreated:Put made ObjectRemoved:Delete removed ObjectCreated:Put many0]" {
 		t.Errorf("got %v", got)
+	}
+	if slices.ContainsFunc(n.hops, func(hops int) bool { return hops != 3 }) {
+		t.Errorf("the events went through %v functions", n.hops)
 	}
 	if left, _ := os.ReadDir(n.intents); len(left) != 0 {
 		t.Errorf("left: %v", left)

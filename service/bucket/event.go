@@ -32,6 +32,7 @@ type intent struct {
 	Folder string               `json:"folder"` // of the bucket on this node
 	Before state                `json:"before"`
 	Done   bool                 `json:"done"` // the write happened
+	Hops   int                  `json:"hops"` // functions that its cause went through
 }
 
 // state is what tells one content of a key from another.
@@ -48,7 +49,7 @@ func (d *Driver) intend(ctx context.Context, who mayfly.Caller, p place, key, ev
 		return nil, nil
 	}
 	now := time.Now().UTC()
-	i := &intent{d: d, Folder: p.spec.full(), Before: d.stateOf(ctx, p.store, key), Change: service.ObjectChange{
+	i := &intent{d: d, Folder: p.spec.full(), Hops: p.hops, Before: d.stateOf(ctx, p.store, key), Change: service.ObjectChange{
 		ID: fmt.Sprintf("s3-%016x-%s", now.UnixNano(), mayfly.NewID()[:8]), App: p.app, Bucket: p.bucket,
 		Key: strings.Clone(key), Event: event, Time: now, Who: who,
 	}}
@@ -98,7 +99,7 @@ func (i *intent) tell(ctx context.Context, m made) {
 		i.Change.Size = after.Size
 	}
 	i.Done = true
-	if err := i.d.cfg.Changed(ctx, i.Change); err != nil {
+	if err := i.d.cfg.Changed(mayfly.WithHops(ctx, i.Hops), i.Change); err != nil {
 		i.d.cfg.Log.Warn("an object's event was not accepted; it is tried again", "bucket", i.Change.Bucket, "error", err)
 		if err := i.note(); err != nil {
 			i.d.cfg.Log.Error("an object's event is kept in memory only until it is read again", "error", err)
@@ -190,7 +191,7 @@ func (d *Driver) retell(ctx context.Context, file string, all, tell bool) error 
 	if !tell {
 		return errLater
 	}
-	if err := d.cfg.Changed(ctx, i.Change); err != nil {
+	if err := d.cfg.Changed(mayfly.WithHops(ctx, i.Hops), i.Change); err != nil {
 		return fmt.Errorf("tell of a write to bucket %s: %w", i.Change.Bucket, err)
 	}
 	i.drop()

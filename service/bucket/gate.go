@@ -33,6 +33,7 @@ type place struct {
 	bucket string
 	spec   *spec        // nil where no app declares it
 	trace  mayfly.Trace // of the operation; zero: none is known
+	hops   int          // functions that the operation's cause went through
 }
 
 // open is find for an operation that versitygw has allowed to who. What an app

@@ -16,9 +16,10 @@ import (
 
 // Tracer makes a span of what a function's code does to a bucket. said is the
 // trace that the request names, the zero Trace where it names none. The span's
-// trace is zero where the code acts for no call that is known.
+// trace is zero where the code acts for no call that is known. hops is how many
+// functions the cause went through, this one included.
 type Tracer interface {
-	Begin(who mayfly.Caller, said mayfly.Trace, verb, resource string) (trace mayfly.Trace, end func(error))
+	Begin(who mayfly.Caller, said mayfly.Trace, verb, resource string) (trace mayfly.Trace, hops int, end func(error))
 }
 
 // trace begins the span of an operation that came over S3; what came over the
@@ -26,7 +27,7 @@ type Tracer interface {
 func (g *gate) trace(ctx context.Context, p *place, verb string) (end func(error)) {
 	rc, s3 := ctx.(*fasthttp.RequestCtx)
 	if !s3 {
-		p.trace = mayfly.TraceFrom(ctx)
+		p.trace, p.hops = mayfly.TraceFrom(ctx), mayfly.HopsFrom(ctx)
 		return func(error) {}
 	}
 	who := g.caller(ctx)
@@ -35,7 +36,7 @@ func (g *gate) trace(ctx context.Context, p *place, verb string) (end func(error
 	}
 	head := &rc.Request.Header
 	said, _ := mayfly.ParseTrace(string(head.Peek("Traceparent")), string(head.Peek("X-Amzn-Trace-Id")))
-	p.trace, end = g.d.cfg.Tracer.Begin(who, said, verb, service.KindBucket+"/"+p.bucket)
+	p.trace, p.hops, end = g.d.cfg.Tracer.Begin(who, said, verb, service.KindBucket+"/"+p.bucket)
 	return end
 }
 
