@@ -127,7 +127,7 @@ func (c *Cell) adopt(ctx context.Context, p *Process, pid int) error {
 		w.Uint(uint64(inside))
 		_, err = c.cell.control.ask(ctx, shim.OpAdopt, w)
 	}
-	if err == nil && !c.cell.nursery.root && limitsProcesses() {
+	if err == nil && limitsProcesses() {
 		bound := unix.Rlimit{Cur: c.pids, Max: c.pids}
 		err = unix.Prlimit(pid, unix.RLIMIT_NPROC, &bound, nil)
 	}

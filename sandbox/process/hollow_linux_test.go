@@ -133,6 +133,9 @@ func senderOf(t testing.TB, conn *net.UnixConn) int {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(messages) == 0 {
+		t.Fatal("the template has ended")
+	}
 	cred, err := unix.ParseUnixCredentials(&messages[0])
 	if err != nil {
 		t.Fatal(err)
@@ -225,6 +228,32 @@ func TestTemplateHasRoomForItsChildren(t *testing.T) {
 	}
 	if n := children(); n != 0 {
 		t.Errorf("%d children are counted after their end", n)
+	}
+}
+
+// TestTemplateHasMoreChildrenThanProcesses: a sandbox's limit on processes is
+// for each child, not for all of them together.
+func TestTemplateHasMoreChildrenThanProcesses(t *testing.T) {
+	const most = 8
+	l := walledLauncher(t, Config{})
+	var out buffer
+	a := hollowAssignment(t)
+	a.Pids = most
+	origin, conn := startTemplate(t, l, &out, func(c *Command) { c.Assignment = a })
+	for range most { // of two processes each, with the init
+		c, err := origin.Hollow(t.Context(), a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := enter(t, conn, c)
+		defer p.Close()
+		var bound unix.Rlimit
+		if err := unix.Prlimit(p.PID(), unix.RLIMIT_NPROC, nil, &bound); err != nil {
+			t.Fatal(err)
+		}
+		if limitsProcesses() && bound.Max != most {
+			t.Errorf("a child may have %d processes, want %d", bound.Max, most)
+		}
 	}
 }
 

@@ -421,9 +421,9 @@ func whyNot(err error) string {
 // above the daemon's own.
 func programLimits(w *shim.Writer, cmd Command) {
 	all := map[int]uint64{unix.RLIMIT_NOFILE: maxFiles, unix.RLIMIT_FSIZE: maxFileSize, unix.RLIMIT_CORE: 0, unix.RLIMIT_MEMLOCK: 8 << 20, unix.RLIMIT_MSGQUEUE: 1 << 20}
-	// Where the daemon is not root, a template and its children are the same user
-	// to the kernel: they get their limits one by one (Cell.adopt).
-	if os.Geteuid() == 0 || limitsProcesses() && !cmd.Template {
+	// The kernel counts a template's children as its own: they are its user's, in
+	// namespaces below its own. They get their limits one by one (Cell.adopt).
+	if !cmd.Template && (os.Geteuid() == 0 || limitsProcesses()) {
 		all[unix.RLIMIT_NPROC] = uint64(cmd.Assignment.withDefaults().Pids)
 	}
 	w.Uint(uint64(len(all)))

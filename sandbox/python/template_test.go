@@ -311,7 +311,12 @@ func grandchildren(t *testing.T, init string) (pids []int) {
 // kernel does not tell.
 func parent(t *testing.T, pid int) string {
 	t.Helper()
-	for range 2 { // the program's init, and the init that this one was forked from
+	return ancestor(pid, 2) // past the template
+}
+
+// ancestor is the process that pid descends from over so many generations.
+func ancestor(pid, generations int) string {
+	for range generations {
 		data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
 		if err != nil {
 			return ""

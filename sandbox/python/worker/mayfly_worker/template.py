@@ -82,22 +82,29 @@ class Template:
                 return
 
     def fork(self):
-        """Reads one order and forks. It reports True in the child."""
+        """Reads one order and forks. It reports True in the child. Where it cannot, the
+        daemon sees the child's socket close; the template and its children live on."""
         rid, body, fds = self.receive()
-        told, tell = os.pipe()
+        pid, pipe = -1, ()
         self.out.forking = True
-        pid = os.fork()
+        try:
+            pipe = os.pipe()
+            pid = os.fork()
+        except OSError:
+            pass
         if pid == 0:
-            os.close(told)
-            self.child(body, fds, tell)
+            os.close(pipe[0])
+            self.child(body, fds, pipe[1])
             return True
         self.out.forking = False
-        os.close(tell)
-        for fd in fds:
+        for fd in (*pipe[1:], *fds):
             os.close(fd)
-        with open(told, "rb") as f:
-            name = f.read()
-        os.waitpid(pid, 0)
+        name = b""
+        if pipe:
+            with open(pipe[0], "rb") as f:
+                name = f.read()
+        if pid > 0:
+            os.waitpid(pid, 0)
         if len(name) == 4:
             self.children[struct.unpack("<I", name)[0]] = rid
         self.reap()
