@@ -33,12 +33,13 @@ type Engine struct {
 
 	writes sync.RWMutex // held for reading by each write, for writing by Hold
 
-	mu      sync.Mutex
-	logs    map[string]*Log    // guarded by mu
-	kvs     map[string]*Bucket // guarded by mu
-	mending bool               // guarded by mu; mend runs
+	mu   sync.Mutex         // held over requests to the server
+	logs map[string]*Log    // guarded by mu
+	kvs  map[string]*Bucket // guarded by mu
 
 	options *server.Options // of the embedded server
+	ear     sync.Mutex      // the server takes it while it answers: no request is made under it
+	mending bool            // guarded by ear; mend runs
 	menders sync.WaitGroup
 	closing context.Context
 	end     context.CancelFunc // of closing

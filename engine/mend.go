@@ -17,8 +17,8 @@ func (e *Engine) heard(format string) {
 	if !strings.Contains(format, stuck) {
 		return
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	e.ear.Lock()
+	defer e.ear.Unlock()
 	if e.mending || e.closing.Err() != nil {
 		return
 	}
@@ -43,10 +43,10 @@ func (e *Engine) mend() {
 		if e.reopen() == nil {
 			return
 		}
-		e.mu.Lock()
+		e.ear.Lock()
 		other := e.mending
 		e.mending = true
-		e.mu.Unlock()
+		e.ear.Unlock()
 		if other {
 			return
 		}
@@ -59,9 +59,9 @@ func (e *Engine) reopen() error {
 	began := time.Now()
 	o := e.options
 	err := e.server.ShutdownJetStream()
-	e.mu.Lock()
+	e.ear.Lock()
 	e.mending = false // what is said from here on is of the streams as they are opened
-	e.mu.Unlock()
+	e.ear.Unlock()
 	if err == nil {
 		err = e.server.EnableJetStream(&server.JetStreamConfig{
 			StoreDir: o.StoreDir, Domain: o.JetStreamDomain, MaxMemory: o.JetStreamMaxMemory, MaxStore: o.JetStreamMaxStore,

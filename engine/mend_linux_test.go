@@ -88,7 +88,7 @@ func TestMendAfterAFullDisk(t *testing.T) {
 }
 
 func (e *Engine) isMending() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	e.ear.Lock()
+	defer e.ear.Unlock()
 	return e.mending
 }
