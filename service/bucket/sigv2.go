@@ -26,11 +26,14 @@ const (
 	v2Expires   = "Expires"
 )
 
-// signedBefore are the parameters that such a signature covers.
+// signedBefore are the parameters that such a signature covers, in its order: all
+// that make another operation of a request, newer ones too, so that whoever is
+// given a URL cannot add one.
 var signedBefore = []string{
-	"acl", "cors", "delete", "lifecycle", "location", "logging", "notification", "partNumber", "policy", "requestPayment",
-	"response-cache-control", "response-content-disposition", "response-content-encoding", "response-content-language",
-	"response-content-type", "response-expires", "restore", "tagging", "torrent", "uploadId", "uploads", "versionId", "versioning", "versions", "website",
+	"accelerate", "acl", "analytics", "attributes", "cors", "delete", "encryption", "intelligent-tiering", "inventory", "legal-hold", "lifecycle", "location",
+	"logging", "metrics", "notification", "object-lock", "ownershipControls", "partNumber", "policy", "policyStatus", "publicAccessBlock", "replication", "requestPayment",
+	"response-cache-control", "response-content-disposition", "response-content-encoding", "response-content-language", "response-content-type", "response-expires",
+	"restore", "retention", "select", "select-type", "tagging", "torrent", "uploadId", "uploads", "versionId", "versioning", "versions", "website",
 }
 
 // renewed puts a Version 4 signature in the place of an older one that is good, so

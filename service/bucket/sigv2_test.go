@@ -64,6 +64,15 @@ func TestURLsOfBoto3(t *testing.T) {
 	if got := get(t, n.as("photos", "f"), "uploads", "new"); got != "made" {
 		t.Errorf("what was put: %q", got)
 	}
+	all := sign(key, "GET", "", "/uploads", "", later)
+	if status, body, _ := ask("GET", all, ""); status != 200 {
+		t.Errorf("a list: %d %s", status, body)
+	}
+	for _, other := range []string{"object-lock", "encryption", "policyStatus"} {
+		if status, body, _ := ask("GET", all+"&"+other, ""); !strings.Contains(body, "<Code>InvalidRequest<") {
+			t.Errorf("a list that is made %s: %d %s", other, status, body)
+		}
+	}
 	for what, c := range map[string]struct{ method, link string }{
 		"another method":      {"DELETE", good},
 		"another object":      {"GET", strings.Replace(good, "%25.txt", "%25.txu", 1)},
