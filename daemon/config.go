@@ -35,6 +35,7 @@ type Config struct {
 	Prices      string            // the price sheet of costs and budgets that name none; default lambda-x86
 	PriceSheets string            // a file with further price sheets; "" none
 	Sample      time.Duration     // between two samples of each metric; default 10s. Alerts are judged each third one
+	Leave       time.Duration     // after a stop was asked, health checks fail for so long while calls are taken, where anybody asks for the node's health; default not at all
 	Version     string            // of this build
 
 	RootKey      string                 // a key of an OpenBao server's transit engine that seals secrets, by URL; "": the file root.key in Data
@@ -104,6 +105,9 @@ func (c Config) Validate() error {
 	}
 	if c.Sample < time.Second || c.Sample > time.Minute {
 		bad("--sample", "%s is not between 1s and 1m", c.Sample)
+	}
+	if c.Leave < 0 || c.Leave > 5*time.Minute {
+		bad("--leave", "%s is not between 0s and 5m", c.Leave)
 	}
 	switch len(errs) {
 	case 0:

@@ -143,8 +143,9 @@ func (n *Node) OnSecret(fn func()) (stop func()) {
 	return n.engine.Index().Watch("secrets.", func(engine.Change) { fn() })
 }
 
-// Run serves until ctx ends, then drains: health checks fail, calls under way
-// are answered, instances stop. It returns when every goroutine has ended.
+// Run serves until ctx ends, then drains: health checks fail, and calls are taken
+// until load balancers have seen that; calls under way are answered, instances
+// stop. It returns when every goroutine has ended.
 func (n *Node) Run(ctx context.Context) error {
 	if err := n.control.Publish(ctx); err != nil && ctx.Err() == nil {
 		n.cfg.Log.Error("an app is not fully in force", "err", err)
@@ -199,11 +200,14 @@ func (n *Node) settle(ctx context.Context) {
 	}
 }
 
-// drain stops taking calls and waits for those under way.
+// drain tells load balancers, stops taking calls and waits for those under way.
 func (n *Node) drain(servers []*server) {
+	if n.gateway.Drain() {
+		n.cfg.Log.Info("health checks fail, calls are still taken", "for", n.cfg.Leave)
+		time.Sleep(n.cfg.Leave)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
-	n.gateway.Drain()
 	for _, s := range servers {
 		s.shutdown(ctx)
 	}

@@ -235,10 +235,28 @@ func TestCanaryAndRollback(t *testing.T) {
 		}
 	}
 	historyOf(t, n)
+	logsOfNothing(t, n)
 	n.stop()
 	n = start(t, data, "serve")
 	if r := n.call("GET", "/hello", ""); r.body != "one" {
 		t.Errorf("after a restart: %d %q", r.status, r.body)
+	}
+}
+
+// logsOfNothing asks for lines of what is not there, and of what printed nothing.
+func logsOfNothing(t *testing.T, n *node) {
+	t.Helper()
+	for want, args := range map[string][]string{
+		`no app has a function "helo"`: {"helo"},
+		`did you mean "hello"`:         {"helo", "-f", "--app", "demo"},
+		`there is no app "dem"`:        {"--app", "dem"},
+	} {
+		if out, code := n.cli(append([]string{"logs"}, args...)...); code == 0 || !strings.Contains(out, want) {
+			t.Errorf("logs %s: exit %d, want %q\n%s", strings.Join(args, " "), code, want, out)
+		}
+	}
+	if out, code := n.cli("logs", "hello", "--text", "never printed"); code != 0 || !strings.Contains(out, "No line matches") {
+		t.Errorf("logs of nothing: exit %d\n%s", code, out)
 	}
 }
 

@@ -39,6 +39,23 @@ def handler(event, context):
 	n.stop()
 }
 
+// TestALoadBalancerSeesTheEnd asks a node that is to stop for its health, as a
+// load balancer does before it sends calls elsewhere: until then they are taken.
+func TestALoadBalancerSeesTheEnd(t *testing.T) {
+	n := start(t, t.TempDir(), "dev", pythonApp(t, version1), "--leave", "5m")
+	if r := n.call("GET", "/_health", ""); r.status != 200 {
+		t.Fatalf("health: %d %q", r.status, r.body)
+	}
+	if err := n.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the node is not healthy", func() bool { return n.call("GET", "/_health", "").status == 503 })
+	if r := n.call("GET", "/hello", ""); r.status != 200 || r.body != "one" {
+		t.Errorf("a call before the load balancer knows: %d %q", r.status, r.body)
+	}
+	n.kill()
+}
+
 // TestDeployIsAtomicUnderKill kills the node at some moments of a deploy: all of
 // the app is the old one or all is the new one.
 func TestDeployIsAtomicUnderKill(t *testing.T) {

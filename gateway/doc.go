@@ -7,7 +7,7 @@
 //	                                    └────► proxy (http, container)
 //	POST /_fn/APP/FUNCTION   direct call, by token
 //	/_bucket/…               public objects
-//	/_health                 200 while the node takes calls
+//	/_health                 200, or 503 from when the node is to stop
 //
 // Terms:
 //

@@ -50,6 +50,7 @@ type Gateway struct {
 	table atomic.Pointer[table]
 	sys   *http.ServeMux
 	drain atomic.Bool
+	asked atomic.Int64 // when somebody last asked for the node's health, Unix nanoseconds
 }
 
 // New makes a Gateway without routes.
@@ -84,11 +85,20 @@ func (g *Gateway) Server() *http.Server {
 	}
 }
 
-// Drain makes health checks fail, so that a load balancer stops sending, while
-// calls are still answered.
-func (g *Gateway) Drain() { g.drain.Store(true) }
+// watchedFor is how long after a health check a node counts as watched: load
+// balancers ask at least so often.
+const watchedFor = time.Minute
+
+// Drain makes health checks fail, so that a load balancer sends its calls
+// elsewhere, while calls are still answered. It reports whether anybody watches
+// the node's health.
+func (g *Gateway) Drain() (watched bool) {
+	g.drain.Store(true)
+	return time.Since(time.Unix(0, g.asked.Load())) < watchedFor
+}
 
 func (g *Gateway) health(w http.ResponseWriter, _ *http.Request) {
+	g.asked.Store(time.Now().UnixNano())
 	if g.drain.Load() {
 		g.problem(w, mayfly.Errorf(mayfly.Unavailable, "", "the node is shutting down"))
 		return

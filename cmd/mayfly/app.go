@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/mayfly-cloud/mayfly"
@@ -43,4 +45,25 @@ func (g *globals) ownApp() string {
 		return string(m.App)
 	}
 	return ""
+}
+
+// deployed errors where what a verb names is not there: an app, a function of it,
+// or, where app is "", a function of any app. What is "" is not looked for.
+func deployed(ctx context.Context, c *client.Client, app, fn string) error {
+	switch {
+	case app != "" && fn != "":
+		return c.Do(ctx, "GET", "/v1/apps/"+url.PathEscape(app)+"/functions/"+url.PathEscape(fn), nil, nil)
+	case app != "":
+		return c.Do(ctx, "GET", "/v1/apps/"+url.PathEscape(app), nil, nil)
+	case fn == "":
+		return nil
+	}
+	var out struct{ Functions []api.FunctionInfo }
+	if err := c.Do(ctx, "GET", "/v1/functions?find="+url.QueryEscape(fn), nil, &out); err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(out.Functions, func(f api.FunctionInfo) bool { return string(f.Name) == fn }) {
+		return mayfly.Errorf(mayfly.NotFound, "", "no app has a function %q", fn)
+	}
+	return nil
 }

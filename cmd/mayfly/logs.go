@@ -81,8 +81,13 @@ func (g *globals) logs(ctx context.Context, f logsFlags, fn string) error {
 		if err := c.Do(ctx, http.MethodGet, f.query(app, fn), nil, &out); err != nil {
 			return err
 		}
-		if len(out.Lines) == 0 && !g.json {
-			fmt.Fprintln(g.err, "No line matches.")
+		if len(out.Lines) == 0 {
+			if err := deployed(ctx, c, app, fn); err != nil {
+				return err
+			}
+			if !g.json {
+				fmt.Fprintln(g.err, "No line matches.")
+			}
 		}
 		for _, raw := range out.Lines {
 			if err := g.logLine(raw); err != nil {
@@ -90,6 +95,9 @@ func (g *globals) logs(ctx context.Context, f logsFlags, fn string) error {
 			}
 		}
 		return nil
+	}
+	if err := deployed(ctx, c, app, fn); err != nil {
+		return err
 	}
 	err = c.Lines(ctx, http.MethodGet, f.query(app, fn), "", nil, g.logLine)
 	if errors.Is(err, context.Canceled) {

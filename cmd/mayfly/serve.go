@@ -50,6 +50,7 @@ func (f *nodeFlags) add(cmd *cobra.Command, data string) {
 	fl.StringVar(&f.cfg.Prices, "prices", "", "the price sheet of costs and budgets that name none; mayfly cost prices lists them (default lambda-x86)")
 	fl.StringVar(&f.cfg.PriceSheets, "price-sheets", "", "a JSON file with price sheets of your own")
 	fl.DurationVar(&f.cfg.Sample, "sample", 10*time.Second, "time between two samples of each metric, 1s to 1m; alerts are judged each third one")
+	fl.DurationVar(&f.cfg.Leave, "leave", 5*time.Second, "after SIGTERM, how long /_health answers 503 while calls are still taken; only where a load balancer asks for it")
 	fl.StringVar(&f.cfg.RootKey, "root-key", "", "a key that seals secrets on an OpenBao server, https://HOST:8200/v1/transit/keys/NAME (default: the file root.key in the data folder)")
 	fl.StringVar(&f.keyToken, "root-key-token-file", "", "a file with the token for that server (default: BAO_TOKEN, else VAULT_TOKEN)")
 	fl.StringVar(&f.logLevel, "log-level", "warn", "the daemon's own log: debug, info, warn, error")
