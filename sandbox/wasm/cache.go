@@ -27,12 +27,12 @@ const maxRecord = 4 << 20
 
 // recordSuffix says what is done to a module before it is compiled (mergeData):
 // another way to do it takes another name.
-const recordSuffix = ".merged.json"
+const recordSuffix = ".joined.json"
 
 // cache is the folder of compiled modules:
 //
 //	wazero-VERSION-ARCH-OS/KEY     native code, named by wazero
-//	wazero-VERSION-ARCH-OS/HASH.merged.json   a record, by the module's hash
+//	wazero-VERSION-ARCH-OS/HASH.joined.json   a record, by the module's hash
 //	tmp-*                          of a compilation under way
 type cache struct {
 	dir     string

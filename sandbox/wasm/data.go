@@ -1,6 +1,11 @@
 package wasm
 
-import "encoding/binary"
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"slices"
+)
 
 // Sections of a module (WebAssembly specification, 5.5).
 const (
@@ -55,23 +60,16 @@ func mergeSegments(body []byte) []byte {
 		return nil
 	}
 	var all []segment
-	last := func() *segment { return &all[len(all)-1] }
 	rest := body[n:]
 	for range count {
 		s, after, ok := readSegment(rest)
 		if !ok {
 			return nil
 		}
-		rest = after
-		if len(all) > 0 {
-			if gap := s.at - (last().at + int64(len(last().data))); gap >= 0 && gap <= mergeGap {
-				last().data = append(append(last().data, make([]byte, gap)...), s.data...)
-				continue
-			}
-		}
-		all = append(all, segment{s.at, append([]byte(nil), s.data...)})
+		all, rest = append(all, s), after
 	}
-	if len(rest) > 0 || len(all) == int(count) {
+	all = join(all)
+	if len(rest) > 0 || len(all) == 0 || len(all) == int(count) {
 		return nil
 	}
 	out := binary.AppendUvarint(nil, uint64(len(all)))
@@ -80,6 +78,28 @@ func mergeSegments(body []byte) []byte {
 		out = append(binary.AppendUvarint(out, uint64(len(s.data))), s.data...)
 	}
 	return out
+}
+
+// join merges segments, in the order of their places, which it sorts them by. It
+// returns none where two overlap: the later one wins then.
+func join(all []segment) (joined []segment) {
+	slices.SortStableFunc(all, func(a, b segment) int { return cmp.Compare(a.at, b.at) })
+	for i, s := range all {
+		if i == 0 {
+			joined = append(joined, segment{s.at, bytes.Clone(s.data)})
+			continue
+		}
+		last := &joined[len(joined)-1]
+		switch gap := s.at - (last.at + int64(len(last.data))); {
+		case gap < 0:
+			return nil
+		case gap <= mergeGap:
+			last.data = append(append(last.data, make([]byte, gap)...), s.data...)
+		default:
+			joined = append(joined, segment{s.at, bytes.Clone(s.data)})
+		}
+	}
+	return joined
 }
 
 // Instructions.

@@ -46,24 +46,38 @@ func (r region) clear(n int) {
 	}
 }
 
-// clearPages clears the pages of b that exist, where they are few.
+// page is the one of which the machine's memory is made, where pages are asked
+// about, and divides linear memory's.
+const page = 4096
+
+// clearPages clears b where few pages of it exist.
 func clearPages(b []byte) bool {
-	const page = 4096 // of linear memory's 64 KiB, whatever the machine's
 	if len(b) > lookedAt || unix.Getpagesize() != page {
 		return false
 	}
-	var exists [lookedAt / page]byte
-	count := (len(b) + page - 1) / page
+	var all [lookedAt / page]byte
+	exists := all[:(len(b)+page-1)/page]
 	if _, _, err := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), uintptr(unsafe.Pointer(&exists[0]))); err != 0 {
 		return false
 	}
-	if bytes.Count(exists[:count], []byte{1}) > clearMost {
-		return false
-	}
-	for i := range count {
-		if exists[i] == 1 {
-			clear(b[i*page : min(len(b), (i+1)*page)])
+	return bytes.Count(exists, []byte{1}) <= clearMost && clearKnown(b, exists)
+}
+
+// clearKnown clears the pages that exist by hand and gives up the others: one
+// that is in swap does not exist, and has what was written to it.
+func clearKnown(b, exists []byte) bool {
+	for from := 0; from < len(exists); {
+		to := from + 1
+		for to < len(exists) && exists[to] == exists[from] {
+			to++
 		}
+		part := b[from*page : min(len(b), to*page)]
+		if exists[from] == 1 {
+			clear(part)
+		} else if unix.Madvise(part, unix.MADV_DONTNEED) != nil {
+			return false
+		}
+		from = to
 	}
 	return true
 }
