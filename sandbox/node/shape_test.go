@@ -41,6 +41,8 @@ func TestHandlers(t *testing.T) {
 		"no callback":       {"app.handler", map[string]string{"app.js": "exports.handler = (e, c, cb) => { setTimeout(() => {}, 1) }"}, "1", `null`},
 		"succeed":           {"app.handler", map[string]string{"app.js": "exports.handler = (e, c) => { setTimeout(() => c.succeed('s'), 1) }"}, "1", `"s"`},
 		"done":              {"app.handler", map[string]string{"app.js": "exports.handler = (e, c) => { c.done(null, 'd') }"}, "1", `"d"`},
+		"replaced succeed":  {"app.handler", map[string]string{"app.js": "'use strict'; exports.handler = (e, c) => { const { succeed } = c; c.succeed = (v) => succeed([v]); c.succeed(e) }"}, "1", "[1]"},
+		"derived context":   {"app.handler", map[string]string{"app.js": "exports.handler = (e, c) => { new Proxy(Object.create(c), {}).done(null, [e]) }"}, "1", "[1]"},
 		"sync":              {"app.handler", map[string]string{"app.js": "exports.handler = (e) => ({e})"}, "1", `{"e":1}`},
 		"timer":             {"app.handler", map[string]string{"app.js": "exports.handler = (e, c) => setTimeout(() => c.succeed([e]), 5)"}, "1", "[1]"},
 		"server":            {"app.handler", map[string]string{"app.js": "exports.handler = (e, c) => require('http').createServer().listen('/tmp/s').close(() => c.done(null, [e]))"}, "1", "[1]"},

@@ -1,9 +1,9 @@
 'use strict';
 
+const DONE = Symbol('done');
+
 /** Lambda's context object, made from the fields of a CALL frame. attempt, trigger and traceparent are Mayfly's own. */
 class Context {
-  #callback;
-
   constructor(order, fields, callback) {
     this.callbackWaitsForEmptyEventLoop = true;
     this.functionName = order.function;
@@ -21,28 +21,36 @@ class Context {
     this.hops = fields[7];
     const deadline = +fields[2];
     this.getRemainingTimeInMillis = () => (deadline === 0 ? 900000 : Math.max(0, deadline - Date.now()));
-    this.#callback = callback;
-  }
-
-  // The oldest ways to answer, which do not wait for the event loop. Each is made
-  // when it is read, so that it may be passed on: promise.then(context.succeed).
-
-  get done() {
-    return (err, result) => {
+    const done = (err, result) => {
       this.callbackWaitsForEmptyEventLoop = false;
-      this.#callback(err, result);
+      callback(err, result);
     };
+    Object.defineProperty(this, DONE, { value: done });
   }
+}
 
-  get succeed() {
-    const done = this.done;
-    return (result) => done(null, result);
-  }
+/**
+ * The oldest ways to answer, which do not wait for the event loop. Each is made when it is
+ * read, of the done of its call, so that it may be passed on, promise.then(context.succeed),
+ * is read through what was made of the context, and may be replaced, as libraries do that
+ * watch functions.
+ */
+const answers = {
+  done: (done) => done,
+  succeed: (done) => (result) => done(null, result),
+  fail: (done) => (err) => done(err === undefined || err === null ? 'handled' : err),
+};
 
-  get fail() {
-    const done = this.done;
-    return (err) => done(err === undefined || err === null ? 'handled' : err);
-  }
+for (const [name, make] of Object.entries(answers)) {
+  Object.defineProperty(Context.prototype, name, {
+    configurable: true,
+    get() {
+      return make(this[DONE]);
+    },
+    set(value) {
+      Object.defineProperty(this, name, { value, writable: true, configurable: true });
+    },
+  });
 }
 
 let trace = '', env = null;

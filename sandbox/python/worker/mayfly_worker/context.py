@@ -2,6 +2,7 @@
 
 import contextvars
 import os
+import sys
 import time
 
 # The context of the call under way: what the mayfly module sends carries its trace.
@@ -120,7 +121,10 @@ class _Trace:
 
 
 def _finder():
-    """What finds the variable in a C library that never frees a value, or False."""
+    """What finds the variable where a value is never freed, or False: in glibc, by a
+    Python that leaves values to it."""
+    if sys.version_info < (3, 9):
+        return False
     try:
         import ctypes
 
