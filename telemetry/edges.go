@@ -35,12 +35,16 @@ type edgeKey struct {
 // edgeMap counts edges in two generations, of which the older is dropped.
 type edgeMap struct {
 	mu     sync.Mutex
-	now    map[edgeKey]*MapEdge // guarded by mu
-	before map[edgeKey]*MapEdge // guarded by mu
-	turned time.Time            // guarded by mu
+	now    edgeGeneration // guarded by mu
+	before edgeGeneration // guarded by mu
+	turned time.Time      // guarded by mu
+}
 
-	// sources are what functions are given messages of, at most edgeMost; "" where
-	// that is more than one of the kind; guarded by mu.
+// edgeGeneration is what happened in half an hour, at most edgeMost of both.
+type edgeGeneration struct {
+	edges map[edgeKey]*MapEdge
+	// sources are what functions are given messages of; "" where that is more than
+	// one of the kind.
 	sources map[giverKey]string
 }
 
@@ -84,14 +88,11 @@ func (m *edgeMap) spans(rows []mayfly.Span, now time.Time) {
 func (m *edgeMap) received(to string, app mayfly.AppName, resource string) {
 	kind, _, _ := strings.Cut(resource, "/")
 	k, from := giverKey{to, kind}, string(app)+":"+resource
-	switch old, known := m.sources[k]; {
+	switch old, known := m.now.sources[k]; {
 	case known && old != from:
-		m.sources[k] = ""
-	case !known && len(m.sources) < edgeMost:
-		if m.sources == nil {
-			m.sources = map[giverKey]string{}
-		}
-		m.sources[k] = from
+		m.now.sources[k] = ""
+	case !known && len(m.now.sources) < edgeMost:
+		m.now.sources[k] = from
 	}
 }
 
@@ -116,13 +117,13 @@ func functionNode(app mayfly.AppName, fn mayfly.FunctionName) string {
 }
 
 func (m *edgeMap) count(k edgeKey, failed bool, d time.Duration) {
-	e := m.now[k]
+	e := m.now.edges[k]
 	if e == nil {
-		if len(m.now) >= edgeMost {
+		if len(m.now.edges) >= edgeMost {
 			return
 		}
 		e = &MapEdge{From: k.from, To: k.to, App: k.app}
-		m.now[k] = e
+		m.now.edges[k] = e
 	}
 	e.Calls++
 	e.total += d
@@ -132,8 +133,8 @@ func (m *edgeMap) count(k edgeKey, failed bool, d time.Duration) {
 }
 
 func (m *edgeMap) turn(now time.Time) {
-	if m.now == nil || now.Sub(m.turned) >= edgeTurn {
-		m.before, m.now, m.turned = m.now, map[edgeKey]*MapEdge{}, now
+	if m.now.edges == nil || now.Sub(m.turned) >= edgeTurn {
+		m.before, m.now, m.turned = m.now, edgeGeneration{map[edgeKey]*MapEdge{}, map[giverKey]string{}}, now
 	}
 }
 
@@ -147,12 +148,12 @@ func (m *edgeMap) list(app mayfly.AppName) []MapEdge {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	sums := map[edgeKey]MapEdge{}
-	for _, gen := range []map[edgeKey]*MapEdge{m.before, m.now} {
-		for k, e := range gen {
+	for _, gen := range []edgeGeneration{m.before, m.now} {
+		for k, e := range gen.edges {
 			if app != "" && k.app != app {
 				continue
 			}
-			if from := m.sources[giverKey{k.to, k.from}]; from != "" {
+			if from := gen.sources[giverKey{k.to, k.from}]; from != "" {
 				k.from = from
 			}
 			sum := sums[k]

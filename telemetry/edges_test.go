@@ -25,12 +25,22 @@ func TestMapJoinsQueuesWithWhoTakesFromThem(t *testing.T) {
 		receive("both", queue)
 	}
 	call("both", mayfly.TriggerQueue)
-	got := map[string]int64{}
-	for _, e := range m.list("shop") {
-		got[e.From+" "+e.To] = e.Calls
+	shows := func(want map[string]int64) {
+		t.Helper()
+		got := map[string]int64{}
+		for _, e := range m.list("shop") {
+			got[e.From+" "+e.To] = e.Calls
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("edges %v, want %v", got, want)
+		}
 	}
-	want := map[string]int64{"shop:queue/jobs shop/work": 2, "http shop/work": 1, "queue shop/both": 1}
-	if !maps.Equal(got, want) {
-		t.Errorf("edges %v, want %v", got, want)
-	}
+	shows(map[string]int64{"shop:queue/jobs shop/work": 2, "http shop/work": 1, "queue shop/both": 1})
+
+	now = now.Add(edgeTurn) // by then a deploy has left it one of them
+	receive("both", "queue/mail")
+	call("both", mayfly.TriggerQueue)
+	now = now.Add(edgeTurn)
+	call("work", mayfly.TriggerHTTP)
+	shows(map[string]int64{"shop:queue/mail shop/both": 1, "http shop/work": 1})
 }
