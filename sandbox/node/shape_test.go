@@ -107,10 +107,11 @@ func TestTraceVariable(t *testing.T) {
 	f := run(t, code(t, `
 exports.handler = async (event) => {
 	const seen = [process.env._X_AMZN_TRACE_ID, require('child_process').execSync('printenv _X_AMZN_TRACE_ID').toString().trim(), Object.hasOwn(process.env, '_X_AMZN_TRACE_ID')];
+	if (event === 'set') process.env._X_AMZN_TRACE_ID = 'Root=none';
 	if (event === 'replace') process.env = { PATH: process.env.PATH };
 	return seen;
 }`))
-	for _, event := range []string{"", "", "replace", "", ""} {
+	for _, event := range []string{"", "", "set", "", "replace", "", ""} {
 		call := &sandbox.Call{Event: []byte(strconv.Quote(event))}
 		var seen []any
 		reply, err := f.Call(call)

@@ -62,12 +62,12 @@ let trace = '', env = null;
  */
 function setTrace(xray) {
   trace = xray;
-  if (env === process.env) return;
+  if (env === process.env && env._X_AMZN_TRACE_ID === xray) return;
   if (env === null) {
     env = process.env;
     const inherited = Object.create(Object.getPrototypeOf(env), { _X_AMZN_TRACE_ID: { enumerable: true, configurable: true, get: () => trace } });
     Object.setPrototypeOf(env, inherited);
-  } else process.env._X_AMZN_TRACE_ID = xray; // code has put its own there
+  } else process.env._X_AMZN_TRACE_ID = xray; // code has put an environment, or a variable, of its own there
 }
 
 module.exports = { Context, setTrace };
