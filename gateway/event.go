@@ -76,27 +76,11 @@ func appendContext(b []byte, r *http.Request, app mayfly.AppName, routeKey, path
 	b = append(b, `","routeKey":`...)
 	b = appendString(b, routeKey)
 	b = append(b, `,"stage":"$default","time":"`...)
-	b = appendTime(b, now)
+	b = now.UTC().AppendFormat(b, "02/Jan/2006:15:04:05 -0700")
 	b = append(b, `","timeEpoch":`...)
 	b = strconv.AppendInt(b, now.UnixMilli(), 10)
 	return append(b, '}')
 }
-
-// appendTime appends t as the access logs of Apache have it, in UTC.
-func appendTime(b []byte, t time.Time) []byte {
-	t = t.UTC()
-	year, month, day := t.Date()
-	hour, minute, second := t.Clock()
-	b = append(appendTwo(b, day), '/')
-	b = append(append(b, month.String()[:3]...), '/')
-	b = strconv.AppendInt(b, int64(year), 10)
-	for _, n := range [...]int{hour, minute, second} {
-		b = appendTwo(append(b, ':'), n)
-	}
-	return append(b, " +0000"...)
-}
-
-func appendTwo(b []byte, n int) []byte { return append(b, byte('0'+n/10), byte('0'+n%10)) }
 
 func appendCookies(b []byte, lines []string) []byte {
 	if len(lines) == 0 {

@@ -402,14 +402,6 @@ func FuzzEvent(f *testing.F) {
 	})
 }
 
-func TestTimesAreWrittenAsAccessLogsHaveThem(t *testing.T) {
-	for _, at := range []time.Time{time.Unix(0, 0), time.Now(), time.Date(2024, 2, 29, 23, 59, 9, 0, time.FixedZone("", 3600))} {
-		if got, want := string(appendTime(nil, at)), at.UTC().Format("02/Jan/2006:15:04:05 -0700"); got != want {
-			t.Errorf("got %s, want %s", got, want)
-		}
-	}
-}
-
 func BenchmarkEvent(b *testing.B) {
 	r := httptest.NewRequest("GET", "/photos/7?a=1", nil)
 	r.Header.Set("User-Agent", "bench")

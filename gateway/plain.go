@@ -9,9 +9,10 @@ import (
 
 // plain is shape for the form of a response that most handlers return: a number
 // as statusCode, headers of ASCII, a body without rare escapes, isBase64Encoded,
-// in any order. It takes a tenth of the time. It reports false, with h as it was,
-// for everything else, also for what is wrong: whatever it takes means the same
-// to encoding/json, which FuzzPlain compares.
+// in any order. It takes a fifth of the time (BenchmarkShape). It reports false,
+// with h as it was, for everything else, also for what is wrong: whatever it takes
+// means the same to encoding/json, which FuzzPlain compares. The body may be a part
+// of payload.
 func plain(h http.Header, payload []byte) (status int, body []byte, ok bool) {
 	p := plainReader{rest: payload}
 	var room [16]string
@@ -147,7 +148,7 @@ func (p *plainReader) boolean(to *bool) bool {
 	return false
 }
 
-// pairs takes an object of at most eight strings, into room.
+// pairs takes an object of strings, as many as room has place for.
 func (p *plainReader) pairs(room []string) ([]string, bool) {
 	if !p.next('{') {
 		return nil, false

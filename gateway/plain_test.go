@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -62,12 +63,18 @@ func FuzzPlain(f *testing.F) {
 	f.Fuzz(func(t *testing.T, payload []byte) { comparePlain(t, payload) })
 }
 
+// BenchmarkShape reads a usual response, and the same with its status in quotes,
+// which encoding/json reads.
 func BenchmarkShape(b *testing.B) {
-	payload := []byte(plainForms[0])
-	b.ReportAllocs()
-	for b.Loop() {
-		if status, _, err := shape(http.Header{}, payload); status != 200 || err != nil {
-			b.Fatal(status, err)
-		}
+	for name, form := range map[string]string{"usual": plainForms[0], "other": strings.Replace(plainForms[0], "200", `"200"`, 1)} {
+		b.Run(name, func(b *testing.B) {
+			payload := []byte(form)
+			b.ReportAllocs()
+			for b.Loop() {
+				if status, _, err := shape(http.Header{}, payload); status != 200 || err != nil {
+					b.Fatal(status, err)
+				}
+			}
+		})
 	}
 }
