@@ -234,10 +234,13 @@ func (c *Control) Restore(ctx context.Context, app mayfly.AppName, id string) (D
 		}
 		return nil
 	})
-	if err != nil {
-		return Deployment{}, err
+	if err == nil {
+		return a.Deploys[0], nil
 	}
-	return a.Deploys[0], nil
+	if undo := c.applyResources(context.WithoutCancel(ctx), ""); undo != nil {
+		c.cfg.Log.Error("resources of an app that was not restored could not be set back", "app", app, "error", undo)
+	}
+	return Deployment{}, err
 }
 
 func (c *Control) restore(ctx context.Context, a *App, s *Snapshot, record *Deployment) error {
@@ -272,13 +275,6 @@ func (c *Control) restore(ctx context.Context, a *App, s *Snapshot, record *Depl
 		if err == nil {
 			err = c.startAgain(ctx, a, fn, n)
 		}
-	}
-	if err == nil {
-		return nil
-	}
-	c.unpend(a.Name)
-	if undo := c.applyResources(context.WithoutCancel(ctx), ""); undo != nil {
-		c.cfg.Log.Error("resources of an app that was not restored could not be set back", "app", a.Name, "error", undo)
 	}
 	return err
 }
