@@ -110,8 +110,8 @@ func (g *globals) invoke(ctx context.Context, fn, qualifier string, event []byte
 	if err != nil {
 		return err
 	}
-	if g.json && !json.Valid(body) { // a streamed result, say
-		body, _ = json.Marshal(string(body))
+	if g.json {
+		return g.print(asJSON(body), nil)
 	}
 	_, err = g.out.Write(append(bytes.TrimRight(body, "\n"), '\n'))
 	return err

@@ -39,7 +39,7 @@ func listStores(cmd *cobra.Command, g *globals) error {
 	return g.appRaw(cmd.Context(), http.MethodGet, "/kv", nil, &out, func(w io.Writer) {
 		var rows [][]string
 		for _, s := range out.Stores {
-			rows = append(rows, []string{s.Store, strconv.Itoa(s.Keys), mayfly.Bytes(s.Bytes).String(), s.TTL})
+			rows = append(rows, []string{s.Store, strconv.Itoa(s.Keys), mayfly.Bytes(s.Bytes).About(), s.TTL})
 		}
 		table(w, "STORE\tKEYS\tSIZE\tTTL", rows)
 	})
@@ -72,7 +72,7 @@ func newKVListCmd(g *globals) *cobra.Command {
 				if k.Expires != nil {
 					expires = "in " + time.Until(*k.Expires).Round(time.Second).String()
 				}
-				rows = append(rows, []string{k.Key, mayfly.Bytes(k.Size).String(), k.ContentType, strconv.FormatUint(k.Revision, 10), expires})
+				rows = append(rows, []string{k.Key, mayfly.Bytes(k.Size).About(), k.ContentType, strconv.FormatUint(k.Revision, 10), expires})
 			}
 			table(w, "KEY\tSIZE\tTYPE\tREVISION\tEXPIRES", rows)
 			if out.Next != "" {
@@ -91,6 +91,9 @@ func newKVGetCmd(g *globals) *cobra.Command {
 		var value []byte
 		if err := g.appCall(cmd.Context(), http.MethodGet, keyPath(args[0], "keys", args[1]), nil, &value); err != nil {
 			return err
+		}
+		if g.json {
+			return g.print(asJSON(value), nil)
 		}
 		_, err := g.out.Write(value)
 		if err == nil && onScreen(g.out) {

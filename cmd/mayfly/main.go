@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -164,7 +165,20 @@ func (g *globals) print(v any, human func(w io.Writer)) error {
 	}
 	enc := json.NewEncoder(g.out)
 	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
+}
+
+// asJSON is bytes as they are where they are JSON, else as a text, and what is no
+// text in base64.
+func asJSON(b []byte) any {
+	switch {
+	case json.Valid(b):
+		return json.RawMessage(b)
+	case utf8.Valid(b):
+		return string(b)
+	}
+	return map[string][]byte{"base64": b}
 }
 
 // fail says what went wrong on standard error.

@@ -99,7 +99,7 @@ func (d *databaseInfo) cells() []string {
 	if d.Engine == "postgres" {
 		connections = fmt.Sprintf("%d of %d", d.Connections, d.Pool)
 	} else {
-		size = sizeText(d.Bytes)
+		size = mayfly.Bytes(d.Bytes).About()
 	}
 	if d.Changes != nil {
 		events = d.Changes.State

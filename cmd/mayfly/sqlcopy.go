@@ -53,7 +53,7 @@ func saveDatabase(ctx context.Context, g *globals, database, query, file string)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	return g.print(map[string]any{"file": file, "size": n}, func(w io.Writer) { fmt.Fprintf(w, "%s, %s\n", file, mayfly.Bytes(n)) })
+	return g.print(map[string]any{"file": file, "size": n}, func(w io.Writer) { fmt.Fprintf(w, "%s, %s\n", file, mayfly.Bytes(n).About()) })
 }
 
 func newSQLRestoreCmd(g *globals) *cobra.Command {
