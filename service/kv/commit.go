@@ -353,12 +353,7 @@ func (d *decider) quota(t *txn, growth int64) error {
 	if t.spec.quota <= 0 || growth <= d.bytes[t.store] {
 		return nil
 	}
-	d.shard.mem.mu.RLock()
-	defer d.shard.mem.mu.RUnlock()
-	var used int64
-	if s := d.shard.mem.stores[t.store]; s != nil {
-		used = s.bytes
-	}
+	_, used := d.shard.mem.holds(t.store)
 	if used+growth > t.spec.quota {
 		return mayfly.Errorf(mayfly.Quota, "write to key-value store", "store %s holds %d bytes and may hold %d; delete keys or raise its quota", t.store, used, t.spec.quota)
 	}

@@ -7,13 +7,7 @@ import "github.com/mayfly-cloud/mayfly"
 func (d *Driver) Held(use func(app mayfly.AppName, store string, bytes int64)) {
 	for name, spec := range *d.stores.Load() {
 		app, store := ofStore(name)
-		m := spec.shard.mem
-		m.mu.RLock()
-		var bytes int64
-		if data := m.stores[name]; data != nil {
-			bytes = data.bytes
-		}
-		m.mu.RUnlock()
+		_, bytes := spec.shard.mem.holds(name)
 		use(app, store, bytes)
 	}
 }

@@ -386,12 +386,7 @@ func (d *Driver) Stats(app mayfly.AppName) []Stats {
 		if spec.ttl > 0 {
 			s.TTL = mayfly.Duration(spec.ttl).String()
 		}
-		m := spec.shard.mem
-		m.mu.RLock()
-		if data := m.stores[name]; data != nil {
-			s.Keys, s.Bytes = len(data.entries), data.bytes
-		}
-		m.mu.RUnlock()
+		s.Keys, s.Bytes = spec.shard.mem.holds(name)
 		out = append(out, s)
 	}
 	slices.SortFunc(out, func(a, b Stats) int { return strings.Compare(a.Store, b.Store) })

@@ -67,6 +67,16 @@ func (m *memory) lookup(store, key string) *entry {
 	return s.entries[key]
 }
 
+// holds is how many keys a store has and what they count. It takes the lock itself.
+func (m *memory) holds(store string) (keys int, bytes int64) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if s := m.stores[store]; s != nil {
+		return len(s.entries), s.bytes
+	}
+	return 0, 0
+}
+
 // set takes in an operation that is in the log at seq.
 func (m *memory) set(op *operation, seq uint64) {
 	switch op.kind {

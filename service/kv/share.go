@@ -42,11 +42,6 @@ func (s *shard) count(full string) {
 	if !s.quotas.Bounds(app) {
 		return
 	}
-	s.mem.mu.RLock()
-	defer s.mem.mu.RUnlock()
-	var bytes int64
-	if data := s.mem.stores[full]; data != nil {
-		bytes = data.bytes
-	}
+	_, bytes := s.mem.holds(full)
 	s.quotas.Set(app, service.KindKV, store, bytes)
 }
