@@ -21,12 +21,6 @@ type UsageTotals struct {
 	Egress   int64 `json:"egress"`    // what code sent through its egress rules
 }
 
-// GBms is memory time as providers bill it: GiB × ms.
-func (u UsageTotals) GBms() float64 { return float64(u.KiBms) / (1 << 20) }
-
-// GBSeconds is memory time in GiB × s.
-func (u UsageTotals) GBSeconds() float64 { return u.GBms() / 1000 }
-
 // Add is the sum of both.
 func (u UsageTotals) Add(v UsageTotals) UsageTotals {
 	u.Requests += v.Requests

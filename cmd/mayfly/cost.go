@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/mayfly-cloud/mayfly"
 )
 
 // usageTotals is what calls used, as the API gives it.
@@ -136,7 +138,7 @@ func (c *costReply) print(w io.Writer) {
 	for i, s := range c.Storage {
 		held := ""
 		if s.Start.IsZero() {
-			held = sizeText(s.Bytes)
+			held = mayfly.Bytes(s.Bytes).About()
 		}
 		stored[i] = []string{s.what(), held, fmt.Sprintf("%.4g", s.GiBMonths), money(s.Cost)}
 	}
@@ -214,16 +216,6 @@ func (r *costRow) what() string {
 		return "(untagged)"
 	}
 	return strings.Join(parts, " ")
-}
-
-// sizeText is a number of bytes for reading.
-func sizeText(n int64) string {
-	for i, unit := range []string{"GiB", "MiB", "KiB"} {
-		if size := int64(1) << (30 - 10*i); n >= size {
-			return fmt.Sprintf("%.1f %s", float64(n)/float64(size), unit)
-		}
-	}
-	return fmt.Sprintf("%d B", n)
 }
 
 // money has as many digits as a small amount needs.

@@ -134,7 +134,7 @@ func TestObservingVerbs(t *testing.T) {
 	cost := func() *cobra.Command { return newCostCmd(g) }
 	says(t, out, cost, nil, "shop/pay", "under lambda-x86", "this month so far")
 	says(t, out, cost, []string{"--by", "version", "--prices", "cloud-run", "--since", "24h"}, "shop/pay:2", "under cloud-run")
-	says(t, out, cost, []string{"--by", "resource"}, "shop bucket/photos  1.5 GiB", "under lambda-x86", "the last hour")
+	says(t, out, cost, []string{"--by", "resource"}, "shop bucket/photos  1536MiB", "under lambda-x86", "the last hour")
 	says(t, out, cost, []string{"call", inv.ID}, "1 calls, 40 ms billed", "lambda-arm")
 	says(t, out, cost, []string{"prices"}, "cloudflare-workers")
 	says(t, out, cost, []string{"budgets"}, "No app has a budget")
