@@ -112,8 +112,11 @@ func TestKeyOfATool(t *testing.T) {
 	if out, code := n.cli("bucket", "key", "list"); code != 0 || !strings.Contains(out, "* bucket/uploads") || strings.Contains(out, key["AWS_SECRET_ACCESS_KEY"]) {
 		t.Errorf("list: %d %s", code, out)
 	}
-	if out, code := n.cli("bucket", "key", "revoke", "tool"); code != 0 {
-		t.Errorf("revoke: %s", out)
+	if out, code := n.cli("bucket", "key", "revoke", "tool", "--json"); code != 0 || !strings.Contains(out, `"done": "tool is revoked"`) {
+		t.Errorf("revoke: %d %s", code, out)
+	}
+	if out, code := n.cli("bucket", "rm", "uploads/a.txt", "--json"); code != 0 || !strings.Contains(out, `"done": "uploads/a.txt is removed"`) {
+		t.Errorf("rm: %d %s", code, out)
 	}
 	if out, err := run("ls", "s3://uploads"); err == nil {
 		t.Errorf("a revoked key lists %s", out)

@@ -260,6 +260,10 @@ func (g *globals) apiSend(ctx context.Context, method, path string, in any, done
 	if err := c.Do(ctx, method, path, in, nil); err != nil {
 		return err
 	}
+	return g.sent(done)
+}
+
+func (g *globals) sent(done string) error {
 	return g.print(map[string]string{"done": done}, func(w io.Writer) { fmt.Fprintln(w, done) })
 }
 

@@ -282,7 +282,10 @@ func newBucketRmCmd(g *globals) *cobra.Command {
 		if key == "" {
 			return usageError{fmt.Errorf("say which object: BUCKET/KEY")}
 		}
-		return g.remove(cmd.Context(), bucket, key)
+		if err := g.remove(cmd.Context(), bucket, key); err != nil {
+			return err
+		}
+		return g.sent(bucket + "/" + key + " is removed")
 	}}
 }
 

@@ -98,8 +98,6 @@ func shellKey(w io.Writer, endpoint, region, access, secret string) {
 
 func newBucketKeyRevokeCmd(g *globals) *cobra.Command {
 	return &cobra.Command{Use: "revoke NAME", Short: "End a key for good, and the URLs that it signed", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		return g.appRaw(cmd.Context(), http.MethodDelete, "/s3-keys/"+url.PathEscape(args[0]), nil, nil, func(w io.Writer) {
-			fmt.Fprintf(w, "%s is revoked\n", args[0])
-		})
+		return g.appSend(cmd.Context(), http.MethodDelete, "/s3-keys/"+url.PathEscape(args[0]), nil, args[0]+" is revoked")
 	}}
 }

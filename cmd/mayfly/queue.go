@@ -80,6 +80,14 @@ func (g *globals) appRaw(ctx context.Context, method, path string, in, out any, 
 	return g.print(raw, human)
 }
 
+// appSend is appCall for an operation that has nothing to say; it says done.
+func (g *globals) appSend(ctx context.Context, method, path string, in any, done string) error {
+	if err := g.appCall(ctx, method, path, in, nil); err != nil {
+		return err
+	}
+	return g.sent(done)
+}
+
 // table writes rows aligned below a head.
 func table(w io.Writer, head string, rows [][]string) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

@@ -138,7 +138,7 @@ func newSecretFinishCmd(g *globals) *cobra.Command {
 
 func newSecretDeleteCmd(g *globals) *cobra.Command {
 	return &cobra.Command{Use: "delete NAME", Short: "Delete a secret with all its versions", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		return g.appCall(cmd.Context(), http.MethodDelete, secretPath(args[0], ""), nil, nil)
+		return g.appSend(cmd.Context(), http.MethodDelete, secretPath(args[0], ""), nil, args[0]+" is deleted")
 	}}
 }
 

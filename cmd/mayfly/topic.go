@@ -298,7 +298,7 @@ func newTopicHooksCmd(g *globals) *cobra.Command {
 	cmd.AddCommand(&cobra.Command{
 		Use: "enable NAME", Short: "Let a disabled webhook deliver again", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return g.appCall(cmd.Context(), http.MethodPost, "/webhooks/"+url.PathEscape(args[0])+"/enable", nil, nil)
+			return g.appSend(cmd.Context(), http.MethodPost, "/webhooks/"+url.PathEscape(args[0])+"/enable", nil, args[0]+" is enabled")
 		},
 	})
 	return cmd
