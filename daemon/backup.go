@@ -13,7 +13,9 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -74,7 +76,10 @@ func (b backups) serve(ctx context.Context, _ *struct{}) (*huma.StreamResponse, 
 	if b.n.cfg.NATS != "" {
 		return nil, mayfly.Errorf(mayfly.Invalid, "back up", "this node's state is in an external NATS; back it up with: nats account backup")
 	}
-	file, err := b.make(ctx)
+	file, size, err := b.make(ctx)
+	if errors.Is(err, syscall.ENOSPC) {
+		return nil, mayfly.Errorf(mayfly.Unavailable, "back up", "the node's disk has no room for a backup, which is made in %s before it is sent; make room there", b.n.cfg.path("tmp"))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("back up: %w", err)
 	}
@@ -82,28 +87,32 @@ func (b backups) serve(ctx context.Context, _ *struct{}) (*huma.StreamResponse, 
 		defer os.Remove(file.Name())
 		defer file.Close()
 		hc.SetHeader("Content-Type", "application/zstd")
+		hc.SetHeader("Content-Length", strconv.FormatInt(size, 10)) // one that ends early is seen to
 		_, _ = file.WriteTo(hc.BodyWriter())
 	}}, nil
 }
 
 // make writes a backup to a file, so that writes do not wait for a client. The
 // caller closes and removes it.
-func (b backups) make(ctx context.Context) (_ *os.File, err error) {
+func (b backups) make(ctx context.Context) (_ *os.File, size int64, err error) {
 	dir := b.n.cfg.path("tmp")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	file, err := os.CreateTemp(dir, "backup-*")
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if err = b.write(ctx, file); err == nil {
+		size, err = file.Seek(0, io.SeekCurrent)
+	}
+	if err == nil {
 		_, err = file.Seek(0, io.SeekStart)
 	}
 	if err != nil {
-		return nil, errors.Join(err, file.Close(), os.Remove(file.Name()))
+		return nil, 0, errors.Join(err, file.Close(), os.Remove(file.Name()))
 	}
-	return file, nil
+	return file, size, nil
 }
 
 func (b backups) write(ctx context.Context, w io.Writer) error {
@@ -140,7 +149,7 @@ func (b backups) hold(a *archive) error {
 			return err
 		}
 	}
-	if err := sql.Copy(a.ctx, b.n.cfg.path("meter", "usage.db"), func(f *os.File) error { return a.copied("meter/usage.db", f) }); err != nil {
+	if err := sql.Copy(a.ctx, b.n.cfg.path("meter", "usage.db"), b.n.cfg.path("tmp"), func(f *os.File) error { return a.copied("meter/usage.db", f) }); err != nil {
 		return err
 	}
 	if err := b.databases.Copies(a.ctx, func(name string, f *os.File) error { return a.copied("databases/"+name, f) }); err != nil {

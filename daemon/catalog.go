@@ -103,7 +103,7 @@ func (n *Node) makeServices() (err error) {
 	})
 	var rows *table.Driver
 	databases := sql.New(sql.Config{
-		Dir: c.path("databases"), Authz: p.grants, Secrets: p.secrets, Buckets: n.copyBucket, Quotas: quotas, Door: n.wireDoor(), Log: c.Log,
+		Dir: c.path("databases"), Tmp: c.path("tmp"), Authz: p.grants, Secrets: p.secrets, Buckets: n.copyBucket, Quotas: quotas, Door: n.wireDoor(), Log: c.Log,
 		Changed: func(app mayfly.AppName, database string) { rows.Wake(app, database) },
 	})
 	p.databases = databases

@@ -39,6 +39,9 @@ func (n *Node) open(ctx context.Context) (err error) {
 		return err
 	}
 	n.closing(n.engine.Close)
+	if err := os.RemoveAll(c.path("tmp")); err != nil { // what a kill left there
+		return err
+	}
 	if n.tokens, err = identity.OpenTokens(c.Data); err != nil {
 		return err
 	}

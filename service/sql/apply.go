@@ -186,7 +186,7 @@ func (d *Driver) ensure(ctx context.Context, app mayfly.AppName, name string, sp
 	if err != nil {
 		return nil, err
 	}
-	db.app, db.name, db.wait, db.share.quotas = app, name, d.cfg.Wait, d.cfg.Quotas
+	db.app, db.name, db.tmp, db.wait, db.share.quotas = app, name, d.cfg.Tmp, d.cfg.Wait, d.cfg.Quotas
 	if err := db.limit(ctx, spec.Quota, timeout); err != nil {
 		db.close()
 		return nil, err

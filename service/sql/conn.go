@@ -46,10 +46,10 @@ type Column struct {
 // goroutine at a time.
 type connection struct {
 	driver.Conn
-	read     bool         // may not write
-	internal bool         // the platform's own statements run: all is allowed
-	unbound  bool         // foreign keys are off, for one transaction
-	full     func() error // why the file may not grow, where that is not its own quota; nil: it is
+	read     bool              // may not write
+	internal bool              // the platform's own statements run: all is allowed
+	unbound  bool              // foreign keys are off, for one transaction
+	full     func(error) error // why the file may not grow, of SQLite's error; nil: only the disk bounds it
 
 	// What the authorizer and the hooks saw since the last statement began.
 	wrote, ddl bool

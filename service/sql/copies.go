@@ -246,7 +246,7 @@ func (d *database) asOf(ctx context.Context, at time.Time) (path string, err err
 			return "", mayfly.Errorf(mayfly.Unavailable, "copy database", "%w", err)
 		}
 	}
-	dir, err := os.MkdirTemp(filepath.Dir(d.file), ".restore-*")
+	dir, err := folderIn(d.tmp)
 	if err != nil {
 		return "", err
 	}

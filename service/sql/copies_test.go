@@ -130,7 +130,7 @@ func TestCopies(t *testing.T) {
 		}
 	})
 	_ = moment(t, first)
-	if left, _ := filepath.Glob(filepath.Join(first.cfg.Dir, "a", ".restore-*")); len(left) > 0 {
+	if left, _ := os.ReadDir(first.cfg.Tmp); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
 	t.Run("on another machine", func(t *testing.T) {

@@ -26,6 +26,7 @@ type database struct {
 	app     mayfly.AppName
 	name    string
 	file    string
+	tmp     string                               // folder of copies while they are read
 	timeout atomic.Int64                         // of a statement, nanoseconds
 	wait    time.Duration                        // for a connection
 	copies  atomic.Pointer[copies]               // nil: none are made

@@ -420,7 +420,7 @@ func hranaError(err error) *HranaError {
 	out := &HranaError{Message: mayfly.MessageOf(err), Code: string(mayfly.CodeOf(err))}
 	if errors.As(err, &s) {
 		out.Message = s.Error()
-		if code := mayfly.CodeOf(err); code == mayfly.Quota || code == mayfly.Denied {
+		if code := mayfly.CodeOf(err); code == mayfly.Quota || code == mayfly.Denied || code == mayfly.Unavailable {
 			out.Message = mayfly.MessageOf(err) // SQLite's words say less
 		}
 		if name := codeNames[s.Code()&0xff]; name != "" {

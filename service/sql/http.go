@@ -361,7 +361,7 @@ func (d *Driver) backup(ctx context.Context, in *backupInput) (*huma.StreamRespo
 	}
 	var file *os.File
 	if in.At.IsZero() {
-		file, err = copyOf(ctx, db.file)
+		file, err = copyOf(ctx, db.file, d.cfg.Tmp)
 	} else if path, e := db.asOf(ctx, in.At); e == nil {
 		file, err = os.Open(path)
 		_ = os.RemoveAll(filepath.Dir(path)) // it stays readable
@@ -372,7 +372,6 @@ func (d *Driver) backup(ctx context.Context, in *backupInput) (*huma.StreamRespo
 		return nil, err
 	}
 	return &huma.StreamResponse{Body: func(hc huma.Context) {
-		defer os.Remove(file.Name())
 		defer file.Close()
 		hc.SetHeader("Content-Type", "application/vnd.sqlite3")
 		hc.SetHeader("Content-Disposition", `attachment; filename="`+db.name+`.db"`)

@@ -22,15 +22,19 @@ type share struct {
 // and all that frees pages goes on.
 func (d *database) bound(ctx context.Context, c *connection) error {
 	most := d.share.own
-	room, bounded := d.share.quotas.Room(d.app)
-	if c.full = nil; bounded {
+	if c.full = nil; most < pages(0) {
+		c.full = func(err error) error {
+			return mayfly.Errorf(mayfly.Quota, "run statement", "the database has reached its quota; delete rows or raise the quota in the manifest: %w", err)
+		}
+	}
+	if room, bounded := d.share.quotas.Room(d.app); bounded {
 		now, err := c.number(ctx, "PRAGMA page_count")
 		if err != nil {
 			return err
 		}
 		if shared := now + max(room, 0)/pageSize; shared < most {
 			most = max(shared, 1)
-			c.full = func() error { return d.share.quotas.Refusal(d.app) }
+			c.full = func(error) error { return d.share.quotas.Refusal(d.app) }
 		}
 	}
 	if most == d.share.most {
@@ -70,9 +74,9 @@ func (c *connection) number(ctx context.Context, text string) (int64, error) {
 // noRoom is the error of a file that may not grow.
 func (c *connection) noRoom(err error) error {
 	if c.full != nil {
-		if why := c.full(); why != nil {
+		if why := c.full(err); why != nil {
 			return why
 		}
 	}
-	return mayfly.Errorf(mayfly.Quota, "run statement", "the database has reached its quota; delete rows or raise the quota in the manifest: %w", err)
+	return mayfly.Errorf(mayfly.Unavailable, "run statement", "the disk of the node is full; make room there: %w", err)
 }

@@ -17,6 +17,7 @@ const DefaultTimeout = 30 * time.Second
 // Config says what the service is made of.
 type Config struct {
 	Dir     string // folder of the files; made where missing
+	Tmp     string // folder of copies while they are read; made where missing; default Dir/.tmp
 	Authz   service.Authorizer
 	Secrets Secrets                                        // of PostgreSQL's DSNs; nil: there is no PostgreSQL
 	Changed func(app mayfly.AppName, database string)      // changes may be there for those who listen; may be nil
@@ -32,6 +33,9 @@ type Config struct {
 
 // WithDefaults fills what was not said.
 func (c Config) WithDefaults() Config {
+	if c.Tmp == "" {
+		c.Tmp = filepath.Join(c.Dir, ".tmp")
+	}
 	if c.Wait == 0 {
 		c.Wait = 10 * time.Second
 	}

@@ -722,3 +722,40 @@ func TestQuotaOfAnApp(t *testing.T) {
 		t.Errorf("without a quota: %v", err)
 	}
 }
+
+// TestCopyIsNobodyElses looks at a copy while it is read: SQLite would make it for
+// all users of the machine to read.
+func TestCopyIsNobodyElses(t *testing.T) {
+	d := open(t, &mayfly.Manifest{App: "a", Databases: map[string]*mayfly.Database{"main": {}}}, nil)
+	if _, err := d.database("a", "main").once(t.Context(), &Statement{SQL: "create table t (b)"}, true); err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	err := d.Copies(t.Context(), func(name string, copied *os.File) error {
+		found++
+		info, err := copied.Stat()
+		if left, _ := os.ReadDir(d.cfg.Tmp); err != nil || name != "a/main.db" || info.Size() < 2*pageSize || len(left) != 0 {
+			t.Errorf("%s: %v, named %v", name, err, left)
+		}
+		return err
+	})
+	if info, e := os.Stat(d.cfg.Tmp); err != nil || found != 1 || e != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%d copies, %v, %v", found, err, e)
+	}
+}
+
+// SQLite says the same of a quota and of a disk.
+func TestFullDiskIsNoQuota(t *testing.T) {
+	d := open(t, &mayfly.Manifest{App: "a", Databases: map[string]*mayfly.Database{"main": {}, "small": {Quota: mayfly.MiB}}}, nil)
+	for name, want := range map[string]mayfly.Code{"main": mayfly.Unavailable, "small": mayfly.Quota} {
+		db := d.database("a", name)
+		c, err := db.take(t.Context(), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.noRoom(errors.New("database or disk is full")); mayfly.CodeOf(err) != want {
+			t.Errorf("%s: %v", name, err)
+		}
+		db.give(c)
+	}
+}
