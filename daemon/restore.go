@@ -31,27 +31,72 @@ type Restored struct {
 const restoring = "restore"
 
 // Restore makes a data folder from a backup. The folder must be missing or
-// empty, and is there only once all of the backup was read and found whole.
+// empty, and nothing is in it until all of the backup was read and found whole.
 func Restore(ctx context.Context, r io.Reader, data string) (*Restored, error) {
-	if entries, err := os.ReadDir(data); err == nil && len(entries) > 0 {
-		return nil, mayfly.Errorf(mayfly.Conflict, restoring, "%s is not empty; name another folder with --data", data)
-	}
-	if err := os.MkdirAll(filepath.Dir(data), 0o755); err != nil {
-		return nil, mayfly.Errorf(mayfly.Invalid, restoring, "%w", err)
-	}
-	tmp, err := os.MkdirTemp(filepath.Dir(data), ".mayfly-restore-")
-	if err != nil {
-		return nil, mayfly.Errorf(mayfly.Invalid, restoring, "%w", err)
-	}
-	defer os.RemoveAll(tmp)
-	out, err := unpack(ctx, r, tmp)
+	beside, err := placeOf(data)
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Remove(data); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, mayfly.Errorf(mayfly.Invalid, restoring, "%w", err)
+	tmp, err := os.MkdirTemp(beside, ".mayfly-restore-")
+	if err != nil {
+		return nil, unwritable(data, err)
 	}
-	return out, os.Rename(tmp, data)
+	defer os.RemoveAll(tmp)
+	out, err := unpack(ctx, r, tmp)
+	if err == nil {
+		err = settle(tmp, data)
+	}
+	var known *mayfly.Error
+	switch {
+	case err == nil:
+		return out, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case errors.As(err, &known):
+		return nil, err
+	}
+	return nil, unwritable(data, err)
+}
+
+// placeOf is the folder in which a backup is unpacked: beside the data folder, or
+// in it where it is there, which may be a disk of its own.
+func placeOf(data string) (string, error) {
+	entries, err := os.ReadDir(data)
+	switch {
+	case err == nil && len(entries) > 0:
+		return "", mayfly.Errorf(mayfly.Conflict, restoring, "%s is not empty; name another folder with --data", data)
+	case err == nil:
+		return data, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return "", mayfly.Errorf(mayfly.Invalid, restoring, "the data folder cannot be made: %w; name another with --data", err)
+	}
+	beside := filepath.Dir(data)
+	if err := os.MkdirAll(beside, 0o755); err != nil {
+		return "", unwritable(data, err)
+	}
+	return beside, nil
+}
+
+// settle makes what was unpacked the data folder, or moves it there.
+func settle(tmp, data string) error {
+	if filepath.Dir(tmp) != data {
+		return os.Rename(tmp, data)
+	}
+	entries, err := os.ReadDir(tmp)
+	for _, e := range entries {
+		err = errors.Join(err, os.Rename(filepath.Join(tmp, e.Name()), filepath.Join(data, e.Name())))
+	}
+	return err
+}
+
+// unwritable is an error of the disk, not of the backup.
+func unwritable(data string, err error) error {
+	return mayfly.Errorf(mayfly.Unavailable, restoring, "the backup cannot be unpacked to %s: %w; make room there, or name another folder with --data", data, err)
+}
+
+// damaged is an error of the backup.
+func (u *unpacking) damaged(err error) error {
+	return mayfly.Errorf(mayfly.Invalid, restoring, "the backup is damaged or cut off after %d files: %w; copy it once more, or take another", u.out.Files, err)
 }
 
 // unpacking is a backup that is being read.
@@ -81,18 +126,18 @@ func unpack(ctx context.Context, r io.Reader, dir string) (*Restored, error) {
 	}
 	for ctx.Err() == nil && u.done == nil {
 		h, err := u.tar.Next()
-		if err == nil {
-			err = u.entry(h)
-		}
 		if err != nil {
-			return nil, mayfly.Errorf(mayfly.Invalid, restoring, "the backup is damaged or cut off: %w", err)
+			return nil, u.damaged(err)
+		}
+		if err := u.entry(h); err != nil {
+			return nil, err
 		}
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	if u.done.Files != u.out.Files || u.done.Bytes != int64(u.out.Bytes) {
-		return nil, mayfly.Errorf(mayfly.Invalid, restoring, "the backup says %d files of %s and has %d of %s", u.done.Files, mayfly.Bytes(u.done.Bytes), u.out.Files, u.out.Bytes)
+		return nil, mayfly.Errorf(mayfly.Invalid, restoring, "the backup says %d files of %s and has %d of %s", u.done.Files, mayfly.Bytes(u.done.Bytes).About(), u.out.Files, u.out.Bytes.About())
 	}
 	return &u.out, u.folders()
 }
@@ -113,12 +158,23 @@ func (u *unpacking) begin() error {
 	return nil
 }
 
+// content is that of the entry. Its errors are damage.
+type content struct{ u *unpacking }
+
+func (c content) Read(p []byte) (int, error) {
+	n, err := c.u.tar.Read(p)
+	if err != nil && err != io.EOF {
+		err = c.u.damaged(err)
+	}
+	return n, err
+}
+
 // entry makes one file. The root keeps names from leaving the folder.
 func (u *unpacking) entry(h *tar.Header) error {
 	name := path.Clean(h.Name)
 	if name == backupEnd {
 		u.done = &end{}
-		return json.NewDecoder(u.tar).Decode(u.done)
+		return json.NewDecoder(content{u}).Decode(u.done)
 	}
 	if err := u.root.MkdirAll(path.Dir(name), 0o700); err != nil {
 		return err
@@ -145,7 +201,7 @@ func (u *unpacking) file(name string, h *tar.Header) error {
 	if err != nil {
 		return err
 	}
-	n, err := io.Copy(f, u.tar)
+	n, err := io.Copy(f, content{u})
 	u.out.Bytes += mayfly.Bytes(n)
 	for record, value := range h.PAXRecords {
 		if attr, ok := strings.CutPrefix(record, attribute); ok && err == nil {

@@ -39,7 +39,7 @@ func newBackupCmd(g *globals) *cobra.Command {
 				return err
 			}
 			return g.print(map[string]any{"file": args[0], "size": size}, func(w io.Writer) {
-				fmt.Fprintf(w, "%s, %s, in %s\n", args[0], size, time.Since(began).Round(10*time.Millisecond))
+				fmt.Fprintf(w, "%s, %s, in %s\n", args[0], size.About(), time.Since(began).Round(10*time.Millisecond))
 			})
 		},
 	}
@@ -60,7 +60,7 @@ func backup(ctx context.Context, g *globals, name string, to []age.Recipient) (s
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(name), ".mayfly-backup-")
 	if err != nil {
-		return 0, err
+		return 0, unwritten(name, err)
 	}
 	defer os.Remove(tmp.Name())
 	defer tmp.Close()
@@ -73,17 +73,37 @@ func backup(ctx context.Context, g *globals, name string, to []age.Recipient) (s
 	if err != nil {
 		return 0, err
 	}
-	if _, err := io.Copy(sealed, res.Body); err != nil {
-		return 0, err
+	if _, err := io.Copy(sealed, sent{res.Body}); err != nil {
+		return 0, unwritten(name, err)
 	}
 	if err := errors.Join(sealed.Close(), tmp.Sync()); err != nil {
-		return 0, err
+		return 0, unwritten(name, err)
 	}
 	info, err := tmp.Stat()
 	if err != nil {
 		return 0, err
 	}
 	return mayfly.Bytes(info.Size()), os.Rename(tmp.Name(), name)
+}
+
+// sent is what the node sends. Its errors are the node's.
+type sent struct{ body io.Reader }
+
+func (s sent) Read(p []byte) (int, error) {
+	n, err := s.body.Read(p)
+	if err != nil && err != io.EOF {
+		err = mayfly.Errorf(mayfly.Unavailable, "", "the node sent a part of the backup only: %w; try again", err)
+	}
+	return n, err
+}
+
+// unwritten is an error of a backup's file, which is not there then.
+func unwritten(name string, err error) error {
+	var known *mayfly.Error
+	if errors.As(err, &known) {
+		return err
+	}
+	return mayfly.Errorf(mayfly.Unavailable, "", "%s cannot be written: %w; make room there, or name a file elsewhere", name, err)
 }
 
 func backupRecipients(g *globals, list []string, file string) ([]age.Recipient, error) {
@@ -121,7 +141,11 @@ func backupPassphrase(g *globals, file string, fresh bool) (string, error) {
 	}
 	f, ok := g.in.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return "", mayfly.Errorf(mayfly.Invalid, "", "a backup needs a passphrase: set %s, or give --passphrase-file", passphraseVariable)
+		key := "--identity"
+		if fresh {
+			key = "--recipient"
+		}
+		return "", mayfly.Errorf(mayfly.Invalid, "", "a backup needs a passphrase: set %s, or give --passphrase-file or %s", passphraseVariable, key)
 	}
 	phrase, err := readPassphrase(g, f, "passphrase: ")
 	if err != nil || !fresh {
@@ -163,7 +187,7 @@ func newRestoreCmd(g *globals) *cobra.Command {
 				return err
 			}
 			return g.print(out, func(w io.Writer) {
-				fmt.Fprintf(w, "%s has the backup of %s: %d apps, %d files, %s\n", data, out.Created.Local().Format("2006-01-02 15:04:05"), len(out.Apps), out.Files, out.Bytes)
+				fmt.Fprintf(w, "%s has the backup of %s: %d apps, %d files, %s\n", data, out.Created.Local().Format("2006-01-02 15:04:05"), len(out.Apps), out.Files, out.Bytes.About())
 				fmt.Fprintf(w, "start it with: mayfly serve --data %s\n", data)
 			})
 		},
@@ -187,7 +211,7 @@ func restore(ctx context.Context, name, data string, keys []age.Identity) (*daem
 	plain, err := age.Decrypt(f, keys...)
 	var wrong *age.NoIdentityMatchError
 	if errors.As(err, &wrong) {
-		return nil, mayfly.Errorf(mayfly.Denied, "", "%s cannot be read: another passphrase or identity is needed", name)
+		return nil, mayfly.Errorf(mayfly.Denied, "", "%s cannot be read: another passphrase or identity is needed, that which it was made for", name)
 	}
 	if err != nil {
 		return nil, mayfly.Errorf(mayfly.Invalid, "", "%s is not a backup: %v", name, err)
