@@ -1,7 +1,6 @@
 package sandboxtest
 
 import (
-	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -82,13 +81,23 @@ func newBench(t *testing.T, s Suite, maker Maker) *bench {
 
 // Complete sets what is empty of App ("app"), Function ("fn"), Version (7), Digest
 // (one of its own), Memory, Timeout (Patience) and PerInstance (1), and returns s.
+// A complete one it only reads, as the driver that has it may do beside.
 func Complete(s *sandbox.Spec) *sandbox.Spec {
-	s.App, s.Function, s.Version = cmp.Or(s.App, "app"), cmp.Or(s.Function, "fn"), cmp.Or(s.Version, 7)
-	s.Memory, s.Timeout, s.PerInstance = cmp.Or(s.Memory, mayfly.DefaultMemory), cmp.Or(s.Timeout, Patience), cmp.Or(s.PerInstance, 1)
-	if s.Digest == "" {
-		s.Digest = "sha256:" + strconv.FormatInt(time.Now().UnixNano(), 16)
-	}
+	fill(&s.App, "app")
+	fill(&s.Function, "fn")
+	fill(&s.Version, 7)
+	fill(&s.Digest, "sha256:"+strconv.FormatInt(time.Now().UnixNano(), 16))
+	fill(&s.Memory, mayfly.DefaultMemory)
+	fill(&s.Timeout, Patience)
+	fill(&s.PerInstance, 1)
 	return s
+}
+
+func fill[T comparable](field *T, value T) {
+	var empty T
+	if *field == empty {
+		*field = value
+	}
 }
 
 func (b *bench) ctx() context.Context {
