@@ -26,6 +26,9 @@ func (d *Driver) Apply(ctx context.Context, apps []*mayfly.Manifest) error {
 				spec = &mayfly.Database{}
 			}
 			wanted[spec.Engine+" "+string(m.App)+"/"+name] = true
+			if !postgresSpec(spec) && d.reviving(m.App, name) {
+				continue // Run applies it once its file is there
+			}
 			if err := d.applyOne(ctx, m, name, spec); err != nil {
 				problems = append(problems, fmt.Errorf("database %s of app %s: %w", name, m.App, err))
 			}
@@ -67,8 +70,11 @@ func (d *Driver) Apply(ctx context.Context, apps []*mayfly.Manifest) error {
 	return errors.Join(problems...)
 }
 
+// postgresSpec reports whether a database is a PostgreSQL server's.
+func postgresSpec(spec *mayfly.Database) bool { return spec != nil && spec.Engine == "postgres" }
+
 func (d *Driver) applyOne(ctx context.Context, m *mayfly.Manifest, name string, spec *mayfly.Database) error {
-	if spec.Engine == "postgres" {
+	if postgresSpec(spec) {
 		return d.applyPostgres(ctx, m, name, spec)
 	}
 	copies, err := d.newCopies(m.App, name, spec)
@@ -83,6 +89,11 @@ func (d *Driver) applyOne(ctx context.Context, m *mayfly.Manifest, name string, 
 			return err
 		}
 	}
+	return d.applyFile(ctx, m, name, spec, copies)
+}
+
+// applyFile opens an SQLite database whose file is there, or makes an empty one.
+func (d *Driver) applyFile(ctx context.Context, m *mayfly.Manifest, name string, spec *mayfly.Database, copies *copies) error {
 	db, err := d.ensure(ctx, m.App, name, spec)
 	if err != nil {
 		return err

@@ -70,9 +70,5 @@ func (d *database) caused(ctx context.Context, c *connection) {
 
 // lastChange is the position of the last change that the log ever had.
 func (c *connection) lastChange(ctx context.Context) (int64, error) {
-	r, err := c.own(ctx, "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = '_mayfly_changes'), 0)")
-	if err != nil {
-		return 0, err
-	}
-	return r.Rows[0][0].(int64), nil
+	return c.number(ctx, "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = '_mayfly_changes'), 0)")
 }

@@ -97,7 +97,7 @@ func (d *Driver) Steps(m *mayfly.Manifest) (map[string][]string, error) {
 		for _, file := range files {
 			steps[name] = append(steps[name], "run migration "+file)
 		}
-		if spec != nil && spec.Engine == "postgres" {
+		if postgresSpec(spec) {
 			steps[name] = append(steps[name], d.following(m, name)...)
 		}
 		if len(steps[name]) == 0 {
@@ -138,7 +138,7 @@ func (d *Driver) pending(app mayfly.AppName, name string, spec *mayfly.Database)
 	if spec == nil {
 		return nil, nil
 	}
-	if spec.Engine == "postgres" {
+	if postgresSpec(spec) {
 		return d.pendingPostgres(app, name, spec)
 	}
 	db := d.database(app, name)

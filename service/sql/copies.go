@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -129,28 +130,69 @@ func (d *Driver) revive(ctx context.Context) {
 // reviveAll reports whether no database waits any more.
 func (d *Driver) reviveAll(ctx context.Context) bool {
 	d.applying.Lock()
-	defer d.applying.Unlock()
-	left := map[string]bool{}
-	for _, m := range d.apps {
+	apps := d.apps
+	d.applying.Unlock()
+	for _, m := range apps {
 		for name, spec := range m.Databases {
-			if !d.reviving(m.App, name) {
+			if !d.reviving(m.App, name) || postgresSpec(spec) {
 				continue
 			}
-			if err := d.applyOne(ctx, m, name, spec); err != nil && ctx.Err() == nil {
-				left[string(m.App)+"/"+name] = true
+			if spec == nil {
+				spec = &mayfly.Database{}
+			}
+			if err := d.reviveOne(ctx, m, name, spec); err != nil && ctx.Err() == nil {
 				d.cfg.Log.Error("a database that has no file is not there yet", "app", m.App, "database", name, "copies", spec.Copies, "error", err)
 			}
 		}
 	}
+	d.applying.Lock()
+	defer d.applying.Unlock()
 	d.mu.Lock()
-	d.waiting = left
-	d.mu.Unlock()
-	return len(left) == 0
+	defer d.mu.Unlock()
+	for key := range d.waiting {
+		if !d.declares(key) { // any more
+			delete(d.waiting, key)
+		}
+	}
+	return len(d.waiting) == 0
+}
+
+// declares reports whether the apps of the last Apply have an SQLite database.
+// applying is held.
+func (d *Driver) declares(key string) bool {
+	app, name, _ := strings.Cut(key, "/")
+	for _, m := range d.apps {
+		if spec, ok := m.Databases[name]; ok && string(m.App) == app {
+			return !postgresSpec(spec)
+		}
+	}
+	return false
+}
+
+// reviveOne gets a database's file, while apps are deployed, and applies it. Where
+// its app was deployed meanwhile it goes on waiting.
+func (d *Driver) reviveOne(ctx context.Context, m *mayfly.Manifest, name string, spec *mayfly.Database) error {
+	copies, err := d.newCopies(m.App, name, spec)
+	if err != nil {
+		return err
+	}
+	if err := copies.revive(ctx); err != nil {
+		return err
+	}
+	d.applying.Lock()
+	defer d.applying.Unlock()
+	if !slices.Contains(d.apps, m) {
+		return nil
+	}
+	return d.applyFile(ctx, m, name, spec, copies)
 }
 
 // revive makes a database that is not there of its newest copy, where there is
-// one: on a machine that takes the place of another.
+// one: on a machine that takes the place of another. It may be called on nil.
 func (c *copies) revive(ctx context.Context) error {
+	if c == nil {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	if err := c.db.EnsureExists(ctx); err != nil {

@@ -250,9 +250,18 @@ func TestCopiesAreReadFromTheStartOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	other := &mayfly.Manifest{App: "b", Databases: map[string]*mayfly.Database{"main": {}}}
+	if err := d.Apply(t.Context(), []*mayfly.Manifest{m, other}); err != nil || d.database("b", "main") == nil {
+		t.Errorf("another app is deployed meanwhile: %v", err)
+	}
+	if err := d.Apply(t.Context(), []*mayfly.Manifest{other}); err != nil {
+		t.Errorf("an app is gone whose database waits: %v", err)
+	}
 	_ = c.Close()
 	cancel()
-	<-done
+	if <-done; d.reviving("a", "main") {
+		t.Error("a database of no app waits")
+	}
 }
 
 // TestCopiesThatEndedDoNotBegin ends copies that another manifest replaced before

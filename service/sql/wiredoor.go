@@ -73,7 +73,7 @@ func (d *Driver) wireEnviron(m *mayfly.Manifest, fn mayfly.FunctionName, out map
 	}
 	var granted []string
 	for name, spec := range m.Databases {
-		if spec != nil && spec.Engine == "postgres" && grants(f.Allow, name) {
+		if postgresSpec(spec) && grants(f.Allow, name) {
 			granted = append(granted, name)
 			out["DATABASE_URL_"+variable(name)] = d.wireURL(fn, name)
 		}
