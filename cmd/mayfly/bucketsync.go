@@ -44,7 +44,7 @@ removes goes after them, so that a website is whole meanwhile.`,
 				return err
 			}
 			if !remove {
-				s.Removed = nil
+				s.Removed = []string{}
 			}
 			if !dry {
 				if err := s.run(cmd.Context()); err != nil {

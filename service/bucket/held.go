@@ -22,7 +22,7 @@ func (d *Driver) Local(use func(app mayfly.AppName, bucket string)) {
 // where there are a million.
 func (d *Driver) Held(ctx context.Context, app mayfly.AppName, bucket string) (bytes int64, err error) {
 	name := string(app) + "." + bucket
-	for _, folder := range []string{filepath.Join(d.folders, name), filepath.Join(filepath.Dir(d.folders), "versions", "data", name)} {
+	for _, folder := range []string{filepath.Join(d.folders, name), d.oldVersions(name)} {
 		_ = filepath.WalkDir(folder, func(_ string, e fs.DirEntry, err error) error {
 			if err != nil {
 				return nil // removed meanwhile, or no versions were ever kept
@@ -34,4 +34,9 @@ func (d *Driver) Held(ctx context.Context, app mayfly.AppName, bucket string) (b
 		})
 	}
 	return bytes, ctx.Err()
+}
+
+// oldVersions is where versitygw keeps the old versions of a bucket's objects.
+func (d *Driver) oldVersions(bucket string) string {
+	return filepath.Join(filepath.Dir(d.folders), "versions", "data", bucket)
 }

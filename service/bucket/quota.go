@@ -45,7 +45,7 @@ func (d *Driver) count(s, was *spec) {
 
 func (d *Driver) measureAll(s *spec) int64 {
 	_, bytes := measure(s.folder)
-	_, old := measure(filepath.Join(filepath.Dir(d.folders), "versions", "data", s.full()))
+	_, old := measure(d.oldVersions(s.full()))
 	return bytes + old
 }
 
