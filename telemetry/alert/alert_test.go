@@ -33,6 +33,7 @@ type world struct {
 	hook    *hookServer
 	mails   *smtpServer
 	gauges  map[string]float64 // by "name|app|queue"
+	free    float64            // share of the disk
 	tick    time.Duration
 }
 
@@ -40,9 +41,9 @@ const tick = 30 * time.Second
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), now: time.Now().Add(-10 * 24 * time.Hour).Truncate(time.Hour), gauges: map[string]float64{}, hook: newHookServer(t), mails: newSMTP(t), tick: tick}
+	w := &world{t: t, dir: t.TempDir(), now: time.Now().Add(-10 * 24 * time.Hour).Truncate(time.Hour), gauges: map[string]float64{}, free: 0.5, hook: newHookServer(t), mails: newSMTP(t), tick: tick}
 	var err error
-	w.metrics, err = prom.Open(prom.Config{Dir: filepath.Join(w.dir, "metrics"), Interval: 24 * time.Hour, Now: func() time.Time { return w.now }})
+	w.metrics, err = prom.Open(prom.Config{Dir: filepath.Join(w.dir, "metrics"), Interval: 24 * time.Hour, Now: func() time.Time { return w.now }, Free: func(string) (float64, bool) { return w.free, true }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,6 +205,7 @@ func TestSeededFaults(t *testing.T) {
 		{"dead-letters", func(w *world) { w.gauges["mayfly_dead_letters|shop|jobs"]++; w.quiet() }, nil, time.Minute, 30 * time.Minute},
 		{"source-lost", func(w *world) { w.gauges["mayfly_source_connected|shop|pay|kafka|orders"] = 0; w.quiet() },
 			func(w *world) { w.gauges["mayfly_source_connected|shop|pay|kafka|orders"] = 1 }, 7 * time.Minute, 5 * time.Minute},
+		{"disk", func(w *world) { w.free = 0.04; w.quiet() }, func(w *world) { w.free = 0.06 }, 7 * time.Minute, 5 * time.Minute},
 		{"changes-lost", func(w *world) { w.gauges["mayfly_database_changes_following|shop|main"] = 0; w.quiet() },
 			func(w *world) { w.gauges["mayfly_database_changes_following|shop|main"] = 1 }, 7 * time.Minute, 5 * time.Minute},
 	} {

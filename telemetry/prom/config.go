@@ -32,6 +32,9 @@ type Config struct {
 	// Now is the clock that changes and samples go by. Default time.Now;
 	// simulations have their own.
 	Now func() time.Time
+	// Free is which share of Dir's disk is free, ok where that is known. Default:
+	// what the system says.
+	Free func(dir string) (share float64, ok bool)
 }
 
 // WithDefaults fills what was not said.
@@ -41,6 +44,9 @@ func (c Config) WithDefaults() Config {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Free == nil {
+		c.Free = freeShare
 	}
 	if c.Interval == 0 {
 		c.Interval = 10 * time.Second

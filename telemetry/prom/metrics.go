@@ -65,7 +65,11 @@ func Open(cfg Config) (*Metrics, error) {
 	m.Collect("mayfly_metric_series", "Series that are live.", false, nil, func(emit func(float64, ...string)) { emit(float64(m.live)) })
 	m.Collect("mayfly_metric_series_refused_total", "Series that were refused because a limit was reached.", true, nil, func(emit func(float64, ...string)) { emit(m.refused) })
 	m.watchProcess()
-	m.watchDisk()
+	m.Collect("mayfly_data_free_ratio", "Free share of the disk with the data folder.", false, nil, func(emit func(float64, ...string)) {
+		if share, ok := m.cfg.Free(m.cfg.Dir); ok {
+			emit(share)
+		}
+	})
 	return m, nil
 }
 
